@@ -303,6 +303,9 @@ static enum status check_version(struct errand *errand)
 {
     if (!errand->version || workers_has(errand->tools->workers, errand->version->serial))
         return STATUS_OK;
+    if (errand->part && errand->part->read)
+        return errand_unavailable(errand, "WORKERS_LOST",
+                                  "the worker group was lost when it had read the prompt");
     errand->client->details->reason = "SESSION_LOST";
     return fail(STATUS_FAILED_PRECONDITION,
                 "the session's worker group is lost: append an empty text, and it is read again");

@@ -152,7 +152,7 @@ static enum status read_part(struct errand *errand, const Longhaul__V1__Generate
     const struct errand_part *part = errand->part;
     errand->options = part->options;
     errand->version = part->version;
-    errand->fetched = part->version != NULL;
+    errand->fetched = part->read;
     errand->asked.sampling.sampling.seed = part->seed;
     return read_prompt(errand, request);
 }

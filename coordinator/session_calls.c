@@ -16,7 +16,7 @@
 #include "longhaul/v1/sessions.pb-c.h"
 #include "proto/clock.h"
 
-enum { EXPIRES_LEAST = 10, EXPIRES_MOST = 604800 };
+enum { EXPIRES_LEAST = 10, EXPIRES_MOST = 604800, RETRY_MS = 1000 };
 
 /* ---- telling ---- */
 
@@ -60,13 +60,18 @@ static enum status tell(struct rpc_call *call, const struct errand_tools *tools,
 }
 
 enum status session_calls_tell_made(struct rpc_call *call, const struct errand_tools *tools,
-                                    const struct sessions_request *asked, int64_t number)
+                                    const struct sessions_request *asked, int64_t number,
+                                    bool repeated)
 {
     struct sessions_view made;
     struct session_message message;
     if (asked->request_id[0] && sessions_answered(tools->sessions, &message.view, asked)) {
         set_message(&message);
         return rpc_call_write(call, &message.message.base);
+    }
+    if (repeated) {
+        rpc_call_details(call)->retry_ms = RETRY_MS;
+        return fail(STATUS_UNAVAILABLE, "the call that this one repeats has failed: send it again");
     }
     if (sessions_list(tools->sessions, &made, rpc_call_caller(call)->tenant, number + 1, 1) == 1 &&
         made.number == number)
@@ -118,14 +123,26 @@ static enum status read_text(struct rpc_call *call, struct errand_tools *tools,
     return status;
 }
 
+static enum status read_and_tell(struct rpc_call *call, struct errand_tools *tools,
+                                 const struct sessions_request *asked, struct sessions_use *use)
+{
+    const int64_t number = use->number;
+    const bool repeated = use->repeated;
+    TRY(read_text(call, tools, use));
+    return session_calls_tell_made(call, tools, asked, number, repeated);
+}
+
 /* ---- the calls ---- */
 
+/* Of the message and of what it is: a name alone may be deleted or saved. */
 static enum status digest_of(uint64_t *digest, const ProtobufCMessage *message)
 {
     uint8_t *bytes = malloc(protobuf_c_message_get_packed_size(message) + 1);
     if (!bytes)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a request");
-    *digest = XXH3_64bits(bytes, protobuf_c_message_pack(message, bytes));
+    const char *name = message->descriptor->name;
+    *digest = XXH3_64bits_withSeed(bytes, protobuf_c_message_pack(message, bytes),
+                                   XXH3_64bits(name, strlen(name)));
     free(bytes);
     return STATUS_OK;
 }
@@ -187,9 +204,7 @@ static enum status create(struct rpc_call *call, const ProtobufCMessage *message
     TRY(read_wanted(call, tools, &wanted, request));
     TRY(sessions_begin(tools->sessions, &use, rpc_call_details(call), &asked, &wanted,
                        request->document));
-    const int64_t number = use.number;
-    TRY(read_text(call, tools, &use));
-    return session_calls_tell_made(call, tools, &asked, number);
+    return read_and_tell(call, tools, &asked, &use);
 }
 
 static enum status append(struct rpc_call *call, const ProtobufCMessage *message, void *context)
@@ -201,9 +216,7 @@ static enum status append(struct rpc_call *call, const ProtobufCMessage *message
     TRY(read_name(call, &asked.id, request->name));
     TRY(session_calls_request(call, &asked, request->request_id, message));
     TRY(sessions_append(tools->sessions, &use, rpc_call_details(call), &asked, request->text));
-    const int64_t number = use.number;
-    TRY(read_text(call, tools, &use));
-    return session_calls_tell_made(call, tools, &asked, number);
+    return read_and_tell(call, tools, &asked, &use);
 }
 
 static enum status get(struct rpc_call *call, const ProtobufCMessage *message, void *context)

@@ -10,11 +10,12 @@ enum { SESSION_CALLS_METHODS = 7 };
 void session_calls_methods(struct errand_tools *tools,
                            struct rpc_method methods[SESSION_CALLS_METHODS]);
 
-/* Answers the call with the session of this number, which it has made. */
+/* Answers the call with the session of this number, which it has made, or the call that it repeats:
+ * UNAVAILABLE where that one failed. */
 MUST_CHECK enum status session_calls_tell_made(struct rpc_call *call,
                                                const struct errand_tools *tools,
-                                               const struct sessions_request *asked,
-                                               int64_t number);
+                                               const struct sessions_request *asked, int64_t number,
+                                               bool repeated);
 
 /* Whose call it is, and what makes it the same as another of this request_id. */
 MUST_CHECK enum status session_calls_request(struct rpc_call *call,

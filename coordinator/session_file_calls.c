@@ -185,7 +185,8 @@ static enum status next_block(void *context, struct cache_stored *stored, bool *
     return STATUS_OK;
 }
 
-static enum status restore(struct upload *upload, struct errand_tools *tools, int64_t *number)
+static enum status restore(struct upload *upload, struct errand_tools *tools, int64_t *number,
+                           bool *repeated)
 {
     const struct errand_keys keys = {.context = upload, .get = next_block};
     struct quiet_client quiet;
@@ -194,11 +195,11 @@ static enum status restore(struct upload *upload, struct errand_tools *tools, in
     quiet_client_init(&quiet, upload->call);
     TRY(begin(upload, tools, &use));
     *number = use.number;
-    const bool repeated = use.repeated;
-    const enum status status = repeated ? session_calls_wait(&quiet.caller, tools, use.number)
-                                        : errand_session_restore(&quiet.client, tools, &use, &read,
-                                                                 &upload->header, &keys);
-    sessions_end(tools->sessions, &use, status == STATUS_OK && !repeated ? &read : NULL);
+    *repeated = use.repeated;
+    const enum status status = *repeated ? session_calls_wait(&quiet.caller, tools, use.number)
+                                         : errand_session_restore(&quiet.client, tools, &use, &read,
+                                                                  &upload->header, &keys);
+    sessions_end(tools->sessions, &use, status == STATUS_OK && !*repeated ? &read : NULL);
     return status;
 }
 
@@ -207,10 +208,11 @@ enum status session_file_calls_restore(struct rpc_call *call, const ProtobufCMes
 {
     struct upload upload = {.call = call};
     int64_t number = 0;
+    bool repeated = false;
     (void)message;
-    enum status status = restore(&upload, context, &number);
+    enum status status = restore(&upload, context, &number, &repeated);
     if (status == STATUS_OK)
-        status = session_calls_tell_made(call, context, &upload.asked, number);
+        status = session_calls_tell_made(call, context, &upload.asked, number, repeated);
     upload_deinit(&upload);
     return status;
 }

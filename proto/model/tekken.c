@@ -10,7 +10,13 @@
 #include "proto/model/spec.h"
 #include "proto/model/tokenizer_beside.h"
 
-enum { TOKEN_BYTES_MAX = 1024, NAME_BYTES_MAX = 64, ALPHABET_BYTES = 2, SPECIALS_MAX = 1 << 16 };
+enum {
+    TOKEN_BYTES_MAX = 1024,
+    NAME_BYTES_MAX = 64,
+    ALPHABET_BYTES = 2,
+    SPECIALS_MAX = 1 << 16,
+    SINGLE_BYTES = 256,
+};
 
 /* The special tokens of files that do not name theirs, by id: the versions up to 7. */
 static const char *const old_specials[] = {
@@ -71,6 +77,11 @@ static enum status read_config(struct reading *reading)
     TRY(json_place_integer(&reading->config, &reading->specials, "default_num_special_tokens", 0,
                            size < SPECIALS_MAX ? size : SPECIALS_MAX));
     reading->ranks = size - reading->specials;
+    if (reading->ranks < SINGLE_BYTES)
+        return json_place_fail(&reading->config, "default_vocab_size", STATUS_DATA_LOSS, "vocab",
+                               "leaves %lld tokens beside the special ones; the %d single bytes "
+                               "are always there",
+                               (long long)reading->ranks, SINGLE_BYTES);
     return STATUS_OK;
 }
 
@@ -202,9 +213,10 @@ static enum status read_rank(struct reading *reading, const struct json_place *e
     if (!decode(token, &count, text))
         return json_place_fail(entry, "token_bytes", STATUS_DATA_LOSS, "token",
                                "must be base64 of 1 .. %d bytes", TOKEN_BYTES_MAX);
-    if (rank < 256 ? count != 1 || token[0] != rank : count == 1)
+    if (rank < SINGLE_BYTES ? count != 1 || token[0] != rank : count == 1)
         return json_place_fail(entry, "token_bytes", STATUS_DATA_LOSS, "token",
-                               "the first 256 tokens, and they alone, are the single bytes");
+                               "the first %d tokens, and they alone, are the single bytes",
+                               SINGLE_BYTES);
     spell(spelt, &bytes, token, count);
     int64_t id = reading->specials + rank;
     struct vocab_parts *parts = reading->parts;

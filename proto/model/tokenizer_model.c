@@ -13,10 +13,11 @@
 
 enum { CONFIG_BYTES_MAX = 16 << 20 };
 
+/* Rows that no file names have no text, so that none is what an empty text names. */
 static int32_t find_token(const void *context, const char *text)
 {
     const struct vocab_parts *parts = context;
-    for (int32_t id = 0; id < parts->count; id++)
+    for (int32_t id = 0; text[0] && id < parts->count; id++)
         if (text_view_is((struct text_view){parts->tokens[id].text, parts->tokens[id].bytes}, text))
             return id;
     return -1;

@@ -91,6 +91,16 @@ int mesh_asked(const struct mesh *mesh)
     return (mesh->sequence ? mesh->sequence : 1) * (mesh->tensor ? mesh->tensor : 1);
 }
 
+static enum status check_open(const struct mesh *mesh, const char *open, int places, int most)
+{
+    if (places <= most)
+        return STATUS_OK;
+    return fail(STATUS_INVALID_ARGUMENT,
+                "a mesh of tensor=%d and sequence=%d (0: open) leaves %d workers for the %s axis, "
+                "which has up to %d places: start fewer, or change --mesh",
+                mesh->tensor, mesh->sequence, places, open, most);
+}
+
 enum status mesh_lay_out(struct mesh *mesh, int ranks)
 {
     const int said = mesh->tensor > 0 ? mesh->tensor : mesh->sequence;
@@ -101,6 +111,9 @@ enum status mesh_lay_out(struct mesh *mesh, int ranks)
                     "a mesh of tensor=%d and sequence=%d (0: open) cannot be laid out over %d "
                     "workers: start as many as the axes make, or change --mesh",
                     mesh->tensor, mesh->sequence, ranks);
+    TRY(mesh->sequence == 0 ? check_open(mesh, "sequence", other, MESH_AXIS_MOST)
+        : mesh->tensor == 0 ? check_open(mesh, "tensor", other, CHOICE_TENSOR_MAX)
+                            : STATUS_OK);
     if (mesh->sequence == 0)
         mesh->sequence = other;
     else if (mesh->tensor == 0)

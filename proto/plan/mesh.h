@@ -32,7 +32,8 @@ MUST_CHECK enum status mesh_check(const struct mesh *mesh, int size, int batch);
 MUST_CHECK enum status mesh_parse(struct mesh *mesh, const char *text);
 
 /* Lays out so many ranks as asked: of two axes one that is open gets what the other leaves. Where
- * both are, tensor stays 0. INVALID_ARGUMENT where the axes are not the ranks. */
+ * both are, tensor stays 0. INVALID_ARGUMENT where the axes are not the ranks, or the one that is
+ * open would be too long. */
 MUST_CHECK enum status mesh_lay_out(struct mesh *mesh, int ranks);
 
 /* Ranks that are asked for, with one place on an axis that is not; 0: any. */

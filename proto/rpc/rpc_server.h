@@ -58,7 +58,7 @@ struct rpc_method {
 enum {
     RPC_MESSAGE_BYTES_MAX = 32 << 20,
     RPC_SMALL_MESSAGE_BYTES_MAX = 256 << 10,
-    RPC_BRIEF_BYTES_MAX = 64 << 10,
+    RPC_BRIEF_BYTES_MAX = 4 << 10,
     RPC_TENANT_BYTES = 64, /* of a tenant's name, with its 0 */
     RPC_UNSENT_BYTES_MAX = 1 << 20,
     RPC_WRITE_DEADLINE_MS = 30000, /* a client that takes nothing for so long loses its call */

@@ -213,13 +213,13 @@ static struct brief_runner *want_runner(struct rpc_threads *threads)
     return runner;
 }
 
-/* Without a thread for the runner: whether nobody else will run what waits, which then does not
- * wait any more. Only whoever adds jobs calls this, one at a time. */
+/* Without a thread for the runner: whether the job still waits and nobody else will run it; then it
+ * does not wait any more. Only whoever adds jobs calls this, one at a time. */
 static bool give_up_runner(struct rpc_threads *threads, struct brief_runner *runner)
 {
     pthread_mutex_lock(&threads->lock);
     runner->runs = false;
-    const bool alone = --threads->runners_count == 0;
+    const bool alone = --threads->runners_count == 0 && threads->brief;
     if (alone) {
         threads->brief = NULL;
         threads->brief_end = &threads->brief;

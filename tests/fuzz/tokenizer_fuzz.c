@@ -11,6 +11,7 @@
 #include "coordinator/text/tokenizer.h"
 #include "proto/utf8_check.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/support/tiny_pieces.h"
 #include "tests/support/tiny_vocab.h"
 
 static const char *const merges[] = {
@@ -48,10 +49,13 @@ size_t fuzz_seed(int index, uint8_t *data, size_t room)
         memcpy(data, texts[index], strlen(texts[index]));
         return strlen(texts[index]);
     }
-    if (index >= 2 + ARGS)
+    if (index > 2 + ARGS)
         return 0;
     struct gguf_writer file = {0};
-    tiny_vocab_build(&file, &args[index - 2]);
+    if (index == 2 + ARGS)
+        tiny_pieces_gguf(&file);
+    else
+        tiny_vocab_build(&file, &args[index - 2]);
     size_t bytes = file.bytes <= room ? file.bytes : 0;
     memcpy(data, file.data, bytes);
     gguf_writer_free(&file);
@@ -113,6 +117,63 @@ static const struct tokenizer *tiny_tokenizer(int index)
     return tokenizers[index];
 }
 
+/* What the ids of SentencePiece's pieces must come to: a space goes before each stretch of text
+ * around <tool>, and U+2581 is a space. */
+static size_t space(char *spaced, const char *text, size_t bytes)
+{
+    static const char mark[] = "\u2581", tool[] = "<tool>";
+    const size_t tool_bytes = sizeof tool - 1, mark_bytes = sizeof mark - 1;
+    size_t used = 0;
+    bool begins = true;
+    for (size_t i = 0; i < bytes;) {
+        if (bytes - i >= tool_bytes && memcmp(text + i, tool, tool_bytes) == 0) {
+            memcpy(spaced + used, tool, tool_bytes);
+            used += tool_bytes;
+            i += tool_bytes;
+            begins = true;
+            continue;
+        }
+        if (begins)
+            spaced[used++] = ' ';
+        begins = false;
+        const bool is_mark = bytes - i >= mark_bytes && memcmp(text + i, mark, mark_bytes) == 0;
+        spaced[used++] = is_mark ? ' ' : text[i];
+        i += is_mark ? mark_bytes : 1;
+    }
+    return used;
+}
+
+static void encode_pieces(const struct tokenizer *tokenizer, const char *text, size_t bytes)
+{
+    struct id_list ids = {0};
+    const enum status status = tokenizer_encode(tokenizer, &ids, text, bytes, 0);
+    char *spaced = malloc(2 * bytes + 1);
+    require(spaced != NULL);
+    require((status == STATUS_OK) == (utf8_check(text, bytes, "") == STATUS_OK));
+    if (status == STATUS_OK && !memchr(text, '\0', bytes))
+        decode(tokenizer, &ids, spaced, space(spaced, text, bytes));
+    free(spaced);
+    id_list_deinit(&ids);
+}
+
+static const struct tokenizer *pieces_tokenizer(void)
+{
+    static struct tokenizer *tokenizer;
+    struct gguf_writer file = {0};
+    struct gguf *gguf = NULL;
+    struct vocab *vocab = NULL;
+    if (tokenizer)
+        return tokenizer;
+    tiny_pieces_gguf(&file);
+    require(gguf_parse(&gguf, file.data, file.bytes, "pieces") == STATUS_OK);
+    require(vocab_gguf_read(&vocab, gguf) == STATUS_OK);
+    require(tokenizer_create(&tokenizer, vocab) == STATUS_OK);
+    vocab_destroy(vocab);
+    gguf_close(gguf);
+    gguf_writer_free(&file);
+    return tokenizer;
+}
+
 /* A foreign vocabulary may lack bytes; its ids need only lie inside it and be no control tokens. */
 static void use(const struct tokenizer *tokenizer, const struct vocab *vocab)
 {
@@ -161,5 +222,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     }
     for (int i = 0; i < ARGS; i++)
         encode(tiny_tokenizer(i), (const char *)data, bytes);
+    encode_pieces(pieces_tokenizer(), (const char *)data, bytes);
     return 0;
 }

@@ -1,11 +1,12 @@
 /* Feeds bytes to the reading of a tokenizer.json, with the files beside it between zero bytes:
- * refused, or a vocabulary whose every view can be read. */
+ * refused, or a vocabulary whose every view can be read, and whose tokenizer works. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/model/tokenizer_json.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/vocab_checks.h"
 #include "tests/support/tiny_directory.h"
 
 enum { VOCAB = 270, PARTS = 5 };
@@ -102,6 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     for (int i = 0; i < special.end_count; i++)
         assert(special.ends[i] >= 0 && special.ends[i] < VOCAB);
     touch(vocab_chat_template(vocab).text, vocab_chat_template(vocab).bytes);
+    vocab_checks_use(vocab);
     vocab_destroy(vocab);
     return 0;
 }

@@ -157,10 +157,34 @@ class Sessions(ClusterTest):
             thread.join()
         self.assertEqual(together[0], together[1])
         self.assertEqual(together[0].state, sp.SESSION_STATE_READY)
+        # One id is one call's: a session that was saved under it is not deleted by it.
+        list(self.stream(SESSIONS + "SaveSession", sp.SaveSessionRequest(name=first.name, request_id="both"), sp.SavedPart, 60))
+        self.expect_code(grpc.StatusCode.ALREADY_EXISTS, lambda: self.call(
+            "DeleteSession", sp.DeleteSessionRequest(name=first.name, request_id="both"), sp.DeleteSessionResponse))
+        self.assertEqual(self.get(first.name).state, sp.SESSION_STATE_READY)
         longer = self.append(first.name, MORE, request_id="grow")
         self.assertGreater(longer.tokens, first.tokens)
         self.assertEqual(self.append(first.name, MORE, request_id="grow").tokens, longer.tokens)
         self.expect_code(grpc.StatusCode.ALREADY_EXISTS, lambda: self.append(first.name, "else", request_id="grow"))
+
+    def test_a_call_that_repeats_one_that_fails_fails_too(self):
+        """The first one's client leaves while its text is read: nothing of it is in the session."""
+        self.launch("--workers=1", "--context=8000")
+        first = self.create()
+        request = sp.AppendToSessionRequest(name=first.name, text=DOCUMENT * 6, request_id="grow")
+        append = self.channel.unary_unary(SESSIONS + "AppendToSession", request_serializer=lambda m: m.SerializeToString(),
+                                          response_deserializer=sp.Session.FromString)
+        leaves = append.future(request, timeout=60)
+        wait_until(lambda: self.get(first.name).state == sp.SESSION_STATE_READING, 20, "it is read")
+        repeats = append.future(request, timeout=60)
+        time.sleep(0.2)
+        self.assertFalse(repeats.done())
+        leaves.cancel()
+        with self.assertRaises(grpc.RpcError) as failed:
+            repeats.result()
+        self.assertEqual(failed.exception.code(), grpc.StatusCode.UNAVAILABLE)
+        self.assertEqual(self.get(first.name).tokens, first.tokens)
+        self.assertGreater(append(request, timeout=60).tokens, first.tokens)
 
     def test_what_is_wrong_is_refused(self):
         self.launch("--workers=1")

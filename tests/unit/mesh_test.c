@@ -62,6 +62,10 @@ static void a_group_is_laid_out_as_it_is_asked_for(void **state)
         {"tensor=4", 6, 4, -1, 0},
         {"tensor=2,sequence=2", 6, 4, -1, 0},
         {"tensor=12", 6, 12, -1, 0},
+        {"sequence=1", 64, 1, 1, 64},
+        {"sequence=1", 65, 1, -1, 0},
+        {"tensor=1", MESH_AXIS_MOST, 1, MESH_AXIS_MOST, 1},
+        {"tensor=1", MESH_AXIS_MOST + 1, 1, -1, 0},
     };
     for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
         struct mesh mesh = parsed(rows[r].text);

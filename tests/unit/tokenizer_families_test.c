@@ -464,6 +464,20 @@ static void models_that_are_not_followed_are_refused_by_name(void **state)
     }
 }
 
+static void a_row_without_a_text_is_not_what_an_empty_name_means(void **state)
+{
+    (void)state;
+    enum { ROWS = 4096 };
+    static const char config[] = "{\"eos_token\":\"\"}";
+    const struct tokenizer_files files = {
+        .tokenizer = {"tokenizer.model", model, model_bytes},
+        .tokenizer_config = {"tokenizer_config.json", config, sizeof config - 1}};
+    struct vocab *vocab = NULL;
+    assert_int_equal(tokenizer_model_read(&vocab, &files, ROWS), STATUS_DATA_LOSS);
+    assert_non_null(strstr(status_message(), "eos_token"));
+    assert_null(vocab);
+}
+
 static void tekken_files_that_contradict_themselves_are_refused(void **state)
 {
     (void)state;
@@ -476,6 +490,7 @@ static void tekken_files_that_contradict_themselves_are_refused(void **state)
     } cases[] = {
         {"config", "pattern", "\"\\\\w+\"", STATUS_UNIMPLEMENTED, "config.pattern"},
         {"config", "default_vocab_size", "100000", STATUS_DATA_LOSS, "vocab: "},
+        {"config", "default_vocab_size", "30", STATUS_DATA_LOSS, "the 256 single bytes"},
         {"config", "default_num_special_tokens", "-1", STATUS_DATA_LOSS,
          "config.default_num_special_tokens"},
         {"vocab", "rank", "3", STATUS_DATA_LOSS, "vocab[1].rank"},
@@ -526,6 +541,7 @@ int main(void)
         cmocka_unit_test(hostile_texts_take_seconds),
         cmocka_unit_test(pre_tokenizers_cut_as_the_oracle_cuts),
         cmocka_unit_test(models_that_are_not_followed_are_refused_by_name),
+        cmocka_unit_test(a_row_without_a_text_is_not_what_an_empty_name_means),
         cmocka_unit_test(tekken_files_that_contradict_themselves_are_refused),
         cmocka_unit_test(a_vocabulary_without_a_byte_is_refused),
     };
