@@ -132,6 +132,8 @@ void busy_watch_end(struct busy_watch *watch)
     watch->all += all - watch->begun_all;
     watch->stolen += stolen - watch->begun_stolen;
     watch->own += read_own() - watch->begun_own;
+    if (getloadavg(&watch->load, 1) != 1)
+        watch->load = -1;
     watch->intervals++;
 }
 
@@ -164,9 +166,7 @@ static void write_known(struct json_writer *writer, const char *key, bool known,
 void busy_watch_write(struct json_writer *writer, const char *key, const struct busy_watch *watch)
 {
     struct busy_findings findings;
-    struct host_facts facts;
     busy_watch_find(&findings, watch);
-    host_facts_read(&facts);
     json_writer_begin_object(writer, key);
     if (findings.known)
         json_writer_boolean(writer, "busy", findings.busy);
@@ -174,6 +174,6 @@ void busy_watch_write(struct json_writer *writer, const char *key, const struct 
         json_writer_null(writer, "busy");
     write_known(writer, "other_cores", findings.known, findings.other_cores);
     write_known(writer, "stolen_cores", findings.known, findings.stolen_cores);
-    write_known(writer, "load", facts.load >= 0, facts.load);
+    write_known(writer, "load", watch->intervals > 0 && watch->load >= 0, watch->load);
     json_writer_end_object(writer);
 }

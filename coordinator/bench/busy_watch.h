@@ -11,6 +11,7 @@ struct busy_watch {
     double begun_ns, begun_all, begun_stolen, begun_own; /* of the interval that is open */
     double seconds;                                      /* by the clock */
     double all, stolen, own;
+    double load; /* as the last interval ended; below 0: not known */
     int intervals;
     bool unknown; /* the kernel does not tell */
 };

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "coordinator/jinja/jinja_call.h"
+#include "coordinator/jinja/jinja_compare.h"
 #include "coordinator/jinja/jinja_loop.h"
 #include "coordinator/jinja/jinja_methods.h"
 
@@ -19,6 +20,16 @@ static enum status refuse_undefined(struct jinja_machine *machine, struct jinja_
                               name);
 }
 
+/* `out` stays as it is where the key is not there. */
+static enum status find_entry(struct jinja_machine *machine, struct jinja_value *out,
+                              const struct jinja_dict *dict, struct jinja_value key)
+{
+    struct jinja_value *found;
+    TRY(jinja_compare_find(machine, &found, dict, key));
+    *out = found ? *found : *out;
+    return STATUS_OK;
+}
+
 /* An attribute that Python's type has, or a namespace or a loop; undefined where there is none. */
 static enum status find_attribute(struct jinja_machine *machine, struct jinja_value *out,
                                   struct jinja_value of, const struct jinja_string *name)
@@ -26,16 +37,13 @@ static enum status find_attribute(struct jinja_machine *machine, struct jinja_va
     char text[NAME_BYTES_MAX];
     const char *flat;
     *out = jinja_machine_undefined(name);
+    if (of.kind == JINJA_NAMESPACE)
+        return find_entry(machine, out, of.dict, jinja_value_string(name));
     if (name->bytes == 0 || name->bytes >= sizeof text)
         return STATUS_OK;
     TRY(jinja_string_flat(machine->arena, &flat, name));
     memcpy(text, flat, name->bytes);
     text[name->bytes] = 0;
-    if (of.kind == JINJA_NAMESPACE) {
-        const struct jinja_value *found = jinja_dict_find(of.dict, jinja_value_string(name));
-        *out = found ? *found : *out;
-        return STATUS_OK;
-    }
     if (of.kind == JINJA_LOOP && jinja_loop_attribute(out, of.loop, text))
         return STATUS_OK;
     const struct jinja_function_row *row = jinja_methods_find(of.kind, text);
@@ -59,10 +67,7 @@ enum status jinja_access_attribute(struct jinja_machine *machine, struct jinja_v
     TRY(find_attribute(machine, out, of, name));
     if (out->kind != JINJA_UNDEFINED || of.kind != JINJA_DICT)
         return STATUS_OK;
-    TRY(jinja_machine_step(machine, of.dict->count / 8));
-    const struct jinja_value *found = jinja_dict_find(of.dict, jinja_value_string(name));
-    *out = found ? *found : *out;
-    return STATUS_OK;
+    return find_entry(machine, out, of.dict, jinja_value_string(name));
 }
 
 /* The bytes before character `index`, or of all where there are fewer. */
@@ -102,13 +107,16 @@ static bool has_index(struct jinja_value of)
 enum status jinja_access_item(struct jinja_machine *machine, struct jinja_value *out,
                               struct jinja_value of, struct jinja_value index)
 {
+    struct jinja_value *found;
+    bool is_key = false;
     if (of.kind == JINJA_UNDEFINED)
         return refuse_undefined(machine, of);
     TRY(jinja_machine_step(machine, 1));
     *out = jinja_machine_undefined(index.kind == JINJA_STRING ? index.string : NULL);
-    if (of.kind == JINJA_DICT && jinja_value_is_hashable(index)) {
-        TRY(jinja_machine_step(machine, of.dict->count / 8));
-        const struct jinja_value *found = jinja_dict_find(of.dict, index);
+    if (of.kind == JINJA_DICT)
+        TRY(jinja_compare_is_hashable(machine, &is_key, index));
+    if (is_key) {
+        TRY(jinja_compare_find(machine, &found, of.dict, index));
         if (found) {
             *out = *found;
             return STATUS_OK;

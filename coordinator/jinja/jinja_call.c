@@ -75,7 +75,10 @@ enum status jinja_call_row(struct jinja_machine *machine, struct jinja_value *ou
                                   row->name);
     if (strcmp(row->parameters, "*") != 0)
         TRY(bind(machine, &call, what, row));
-    return row->run(machine, out, &call);
+    TRY(jinja_machine_enter(machine)); /* map calls filters, and is one */
+    TRY(row->run(machine, out, &call));
+    jinja_machine_leave(machine);
+    return STATUS_OK;
 }
 
 static const struct jinja_named_argument *find_name(const struct jinja_args *args,

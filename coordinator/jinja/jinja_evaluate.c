@@ -3,6 +3,7 @@
 
 #include "coordinator/jinja/jinja_access.h"
 #include "coordinator/jinja/jinja_call.h"
+#include "coordinator/jinja/jinja_compare.h"
 #include "coordinator/jinja/jinja_filters.h"
 #include "coordinator/jinja/jinja_globals.h"
 #include "coordinator/jinja/jinja_operators.h"
@@ -30,14 +31,16 @@ static enum status evaluate_dict(struct jinja_machine *machine, struct jinja_val
     TRY(jinja_dict_make(&dict, machine->arena));
     for (size_t i = 0; i < node->items.count; i += 2) {
         struct jinja_value key, value;
+        bool is_key;
         TRY(jinja_evaluate(machine, &key, node->items.items[i]));
         TRY(jinja_evaluate(machine, &value, node->items.items[i + 1]));
-        if (!jinja_value_is_hashable(key))
+        TRY(jinja_compare_is_hashable(machine, &is_key, key));
+        if (!is_key)
             return jinja_machine_fail(machine, STATUS_INVALID_ARGUMENT,
                                       "a value of type %s is no key of a dict",
                                       jinja_value_type(key));
-        TRY(jinja_machine_step(machine, 1 + dict->count / 8));
-        TRY(jinja_dict_put(dict, key, value));
+        TRY(jinja_machine_step(machine, 1));
+        TRY(jinja_compare_put(machine, dict, key, value));
     }
     *out = (struct jinja_value){.kind = JINJA_DICT, .dict = dict};
     return STATUS_OK;

@@ -4,6 +4,7 @@
 
 #include "coordinator/jinja/jinja_access.h"
 #include "coordinator/jinja/jinja_call.h"
+#include "coordinator/jinja/jinja_compare.h"
 #include "coordinator/jinja/jinja_evaluate.h"
 #include "coordinator/jinja/jinja_show.h"
 
@@ -18,8 +19,8 @@ static enum status assign_member(struct jinja_machine *machine, const struct jin
                                   "only a namespace has members that can be set, not a value of "
                                   "type %s",
                                   jinja_value_type(of));
-    TRY(jinja_machine_step(machine, 1 + of.dict->count / 8));
-    return jinja_dict_put(of.dict, jinja_value_string(target->name->string), value);
+    TRY(jinja_machine_step(machine, 1));
+    return jinja_compare_put(machine, of.dict, jinja_value_string(target->name->string), value);
 }
 
 static enum status assign(struct jinja_machine *machine, const struct jinja_node *target,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/jinja/jinja_compare.h"
 #include "coordinator/jinja/jinja_edit.h"
 #include "coordinator/jinja/jinja_items.h"
 #include "coordinator/jinja/jinja_letters.h"
@@ -231,8 +232,10 @@ static enum status to_number(struct jinja_machine *machine, struct jinja_value *
 static enum status to_int(struct jinja_machine *machine, struct jinja_value *out,
                           const struct jinja_call *call)
 {
-    if (call->argument[1].kind != JINJA_ABSENT &&
-        !jinja_value_equals(call->argument[1], jinja_value_int(10)))
+    bool is_ten = true;
+    if (call->argument[1].kind != JINJA_ABSENT)
+        TRY(jinja_compare_equals(machine, &is_ten, call->argument[1], jinja_value_int(10)));
+    if (!is_ten)
         return jinja_machine_fail(machine, STATUS_UNIMPLEMENTED,
                                   "int with another base than 10 is not supported");
     return to_number(machine, out, call, false);
@@ -248,8 +251,9 @@ static enum status absolute(struct jinja_machine *machine, struct jinja_value *o
                             const struct jinja_call *call)
 {
     int order;
-    if (jinja_value_is_number(call->in) &&
-        jinja_value_order(&order, call->in, jinja_value_int(0)) && order >= 0)
+    bool has_order;
+    TRY(jinja_compare_order(machine, &has_order, &order, call->in, jinja_value_int(0)));
+    if (has_order && order >= 0)
         return jinja_operators_apply(machine, out, JINJA_ADD, call->in, jinja_value_int(0));
     return jinja_operators_negate(machine, out, call->in);
 }

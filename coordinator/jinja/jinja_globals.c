@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "coordinator/jinja/jinja_compare.h"
 #include "coordinator/jinja/jinja_show.h"
 
 enum { RANGE_MAX = 100000, TEXT_BYTES_MAX = 256, FORMAT_BYTES_MAX = 128 };
@@ -57,8 +58,8 @@ static enum status make(struct jinja_machine *machine, struct jinja_value *out,
         TRY(jinja_dict_add(dict, args->values[0].dict->entries[i].key,
                            args->values[0].dict->entries[i].value));
     for (size_t i = 0; i < args->named_count; i++)
-        TRY(jinja_dict_put(dict, jinja_value_string(args->named[i].name->string),
-                           args->named[i].value));
+        TRY(jinja_compare_put(machine, dict, jinja_value_string(args->named[i].name->string),
+                              args->named[i].value));
     *out = (struct jinja_value){.kind = kind, .dict = dict};
     return jinja_machine_step(machine, dict->count);
 }

@@ -253,6 +253,7 @@ enum status jinja_items_map(struct jinja_machine *machine, struct jinja_value *o
     TRY(jinja_list_make(&mapped, machine->arena));
     for (size_t i = 0; i < list->count; i++) {
         struct jinja_value item;
+        TRY(jinja_machine_step(machine, 1));
         if (row)
             TRY(jinja_call_row(machine, &item, "filter", row, list->items[i], &rest));
         else

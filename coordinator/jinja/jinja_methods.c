@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "coordinator/jinja/jinja_compare.h"
 #include "coordinator/jinja/jinja_edit.h"
 #include "coordinator/jinja/jinja_format.h"
 #include "coordinator/jinja/jinja_letters.h"
@@ -331,12 +332,14 @@ static enum status values(struct jinja_machine *machine, struct jinja_value *out
 static enum status get(struct jinja_machine *machine, struct jinja_value *out,
                        const struct jinja_call *call)
 {
-    if (!jinja_value_is_hashable(call->argument[0]))
+    struct jinja_value *found;
+    bool is_key;
+    TRY(jinja_compare_is_hashable(machine, &is_key, call->argument[0]));
+    if (!is_key)
         return jinja_machine_fail(machine, STATUS_INVALID_ARGUMENT,
                                   "a value of type %s is no key of a dict",
                                   jinja_value_type(call->argument[0]));
-    TRY(jinja_machine_step(machine, 1 + call->in.dict->count / 8));
-    const struct jinja_value *found = jinja_dict_find(call->in.dict, call->argument[0]);
+    TRY(jinja_compare_find(machine, &found, call->in.dict, call->argument[0]));
     *out = found                                    ? *found
            : call->argument[1].kind == JINJA_ABSENT ? (struct jinja_value){.kind = JINJA_NONE}
                                                     : call->argument[1];

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "coordinator/jinja/jinja_compare.h"
+
 static const char *const spelt[] = {
     [JINJA_ADD] = "+",
     [JINJA_SUBTRACT] = "-",
@@ -286,21 +288,25 @@ static enum status is_in_text(struct jinja_machine *machine, bool *is_in,
 static enum status is_in(struct jinja_machine *machine, bool *found, struct jinja_value a,
                          struct jinja_value b)
 {
+    struct jinja_value *entry;
+    bool is_key = false;
     *found = false;
     if (b.kind == JINJA_UNDEFINED)
         return STATUS_OK;
     if (b.kind == JINJA_STRING && a.kind == JINJA_STRING)
         return is_in_text(machine, found, a.string, b.string);
-    if (b.kind == JINJA_DICT && jinja_value_is_hashable(a)) {
-        TRY(jinja_machine_step(machine, 1 + b.dict->count / 8));
-        *found = jinja_dict_find(b.dict, a) != NULL;
+    if (b.kind == JINJA_DICT)
+        TRY(jinja_compare_is_hashable(machine, &is_key, a));
+    if (is_key) {
+        TRY(jinja_compare_find(machine, &entry, b.dict, a));
+        *found = entry != NULL;
         return STATUS_OK;
     }
     if (!jinja_value_is_list(b))
         return refuse(machine, JINJA_IN, a, b);
     TRY(jinja_machine_step(machine, 1 + b.list->count));
     for (size_t i = b.list->next; i < b.list->count && !*found; i++) {
-        *found = jinja_value_equals(a, b.list->items[i]);
+        TRY(jinja_compare_equals(machine, found, a, b.list->items[i]));
         b.list->next += b.kind == JINJA_ITERATOR;
     }
     return STATUS_OK;
@@ -310,8 +316,10 @@ static enum status order(struct jinja_machine *machine, bool *holds, enum jinja_
                          struct jinja_value a, struct jinja_value b)
 {
     int order = 0;
+    bool has_order;
     const bool are_numbers = jinja_value_is_number(a) && jinja_value_is_number(b);
-    if (!jinja_value_order(&order, a, b)) {
+    TRY(jinja_compare_order(machine, &has_order, &order, a, b));
+    if (!has_order) {
         *holds = false; /* not a number */
         return are_numbers ? STATUS_OK : refuse(machine, operation, a, b);
     }
@@ -331,9 +339,8 @@ enum status jinja_operators_apply(struct jinja_machine *machine, struct jinja_va
     switch (operation) {
     case JINJA_EQUAL:
     case JINJA_NOT_EQUAL:
-        if (a.kind == JINJA_STRING && b.kind == JINJA_STRING)
-            TRY(jinja_machine_step_bytes(machine, a.string->bytes));
-        holds = jinja_value_equals(a, b) == (operation == JINJA_EQUAL);
+        TRY(jinja_compare_equals(machine, &holds, a, b));
+        holds = holds == (operation == JINJA_EQUAL);
         break;
     case JINJA_IN:
     case JINJA_NOT_IN:

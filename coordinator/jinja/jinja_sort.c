@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "coordinator/jinja/jinja_access.h"
+#include "coordinator/jinja/jinja_compare.h"
 #include "coordinator/jinja/jinja_items.h"
 #include "coordinator/jinja/jinja_letters.h"
 #include "coordinator/jinja/jinja_methods.h"
@@ -27,8 +28,10 @@ static enum status is_before(struct jinja_machine *machine, bool *is, const stru
                              const struct sorted *b, bool is_reversed)
 {
     int order;
+    bool has_order;
     TRY(jinja_machine_step(machine, 1));
-    if (!jinja_value_order(&order, a->key, b->key))
+    TRY(jinja_compare_order(machine, &has_order, &order, a->key, b->key));
+    if (!has_order)
         return jinja_machine_fail(machine, STATUS_INVALID_ARGUMENT,
                                   "values of type %s and %s have no order",
                                   jinja_value_type(a->key), jinja_value_type(b->key));
@@ -128,14 +131,15 @@ enum status jinja_sort_unique(struct jinja_machine *machine, struct jinja_value 
                   jinja_value_is_true(call->argument[0])));
     TRY(jinja_list_make(&unique, machine->arena));
     for (size_t i = 0; i < count; i++) {
-        bool is_there = false;
+        bool is_there = false, is_key;
         TRY(jinja_machine_step(machine, 1 + i));
-        if (!jinja_value_is_hashable(rows[i].key))
+        TRY(jinja_compare_is_hashable(machine, &is_key, rows[i].key));
+        if (!is_key)
             return jinja_machine_fail(machine, STATUS_INVALID_ARGUMENT,
                                       "unique: a value of type %s cannot be told apart",
                                       jinja_value_type(rows[i].key));
         for (size_t k = 0; k < i && !is_there; k++)
-            is_there = jinja_value_equals(rows[i].key, rows[k].key);
+            TRY(jinja_compare_equals(machine, &is_there, rows[i].key, rows[k].key));
         if (!is_there)
             TRY(jinja_list_add(unique, rows[i].item));
     }

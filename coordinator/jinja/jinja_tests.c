@@ -1,6 +1,7 @@
 /* Owns the list of tests. */
 #include "coordinator/jinja/jinja_tests.h"
 
+#include "coordinator/jinja/jinja_compare.h"
 #include "coordinator/jinja/jinja_operators.h"
 
 #define TEST(name, condition)                                                                      \
@@ -59,7 +60,9 @@ static enum status has_remainder(struct jinja_machine *machine, struct jinja_val
                                  int64_t remainder)
 {
     TRY(jinja_operators_apply(machine, out, JINJA_REMAINDER, call->in, divisor));
-    *out = jinja_value_bool(jinja_value_equals(*out, jinja_value_int(remainder)));
+    bool equals;
+    TRY(jinja_compare_equals(machine, &equals, *out, jinja_value_int(remainder)));
+    *out = jinja_value_bool(equals);
     return STATUS_OK;
 }
 

@@ -1,9 +1,9 @@
-/* Owns lists and dicts. Promises that nothing recurses without a limit. */
+/* Owns lists and dicts. Promises that nothing recurses or compares without a limit. */
 #include "coordinator/jinja/jinja_value.h"
 
 #include <string.h>
 
-enum { DEPTH_MAX = 100 };
+enum { DEPTH_MAX = 100, BYTES_A_STEP = 64, ITEMS_A_STEP = 8 };
 
 struct jinja_value jinja_value_bool(bool truth)
 {
@@ -92,27 +92,42 @@ enum status jinja_dict_add(struct jinja_dict *dict, struct jinja_value key,
     return STATUS_OK;
 }
 
-enum status jinja_dict_put(struct jinja_dict *dict, struct jinja_value key,
-                           struct jinja_value value)
-{
-    struct jinja_value *there = jinja_dict_find(dict, key);
-    if (!there)
-        return jinja_dict_add(dict, key, value);
-    *there = value;
-    return STATUS_OK;
-}
-
 enum status jinja_dict_put_named(struct jinja_dict *dict, const char *key, struct jinja_value value)
 {
-    struct jinja_value name;
+    struct jinja_value name, *there = jinja_dict_find_text(dict, key, strlen(key));
+    if (there) {
+        *there = value;
+        return STATUS_OK;
+    }
     TRY(jinja_value_text(&name, dict->arena, key, strlen(key), true));
-    return jinja_dict_put(dict, name, value);
+    return jinja_dict_add(dict, name, value);
 }
 
-struct jinja_value *jinja_dict_find(const struct jinja_dict *dict, struct jinja_value key)
+/* False past the limit, and from there on. */
+static bool pay(int64_t *steps_left, size_t steps)
 {
+    if ((uint64_t)steps >= (uint64_t)*steps_left) {
+        *steps_left = 0;
+        return false;
+    }
+    *steps_left -= (int64_t)steps;
+    return true;
+}
+
+static bool pay_strings(int64_t *steps_left, const struct jinja_string *a,
+                        const struct jinja_string *b)
+{
+    const size_t bytes = a->bytes < b->bytes ? a->bytes : b->bytes;
+    return pay(steps_left, bytes / BYTES_A_STEP + (a->count + b->count) / ITEMS_A_STEP);
+}
+
+struct jinja_value *jinja_dict_find(const struct jinja_dict *dict, struct jinja_value key,
+                                    int64_t *steps_left)
+{
+    if (!pay(steps_left, dict->count / ITEMS_A_STEP))
+        return NULL;
     for (size_t i = 0; i < dict->count; i++)
-        if (jinja_value_equals(dict->entries[i].key, key))
+        if (jinja_value_equals(dict->entries[i].key, key, steps_left))
             return &dict->entries[i].value;
     return NULL;
 }
@@ -120,9 +135,10 @@ struct jinja_value *jinja_dict_find(const struct jinja_dict *dict, struct jinja_
 struct jinja_value *jinja_dict_find_text(const struct jinja_dict *dict, const char *text,
                                          size_t bytes)
 {
+    int64_t steps_left = INT64_MAX;
     struct jinja_piece piece = {text, bytes, false};
     const struct jinja_string string = {.bytes = bytes, .count = bytes > 0, .pieces = &piece};
-    return jinja_dict_find(dict, jinja_value_string(&string));
+    return jinja_dict_find(dict, jinja_value_string(&string), &steps_left);
 }
 
 bool jinja_value_is_list(struct jinja_value value)
@@ -182,33 +198,43 @@ static bool is_nan(struct jinja_value value)
     return value.kind == JINJA_FLOAT && value.real != value.real;
 }
 
-static bool equals_within(struct jinja_value a, struct jinja_value b, int depth);
+static bool equals_within(struct jinja_value a, struct jinja_value b, int64_t *steps_left,
+                          int depth);
 
-static bool lists_equal(const struct jinja_list *a, const struct jinja_list *b, int depth)
+static bool lists_equal(const struct jinja_list *a, const struct jinja_list *b, int64_t *steps_left,
+                        int depth)
 {
-    if (a->count != b->count)
+    if (a->count != b->count || !pay(steps_left, 1 + a->count / ITEMS_A_STEP))
         return false;
     for (size_t i = 0; i < a->count; i++)
-        if (!equals_within(a->items[i], b->items[i], depth))
+        if (!equals_within(a->items[i], b->items[i], steps_left, depth))
             return false;
     return true;
 }
 
-static bool dicts_equal(const struct jinja_dict *a, const struct jinja_dict *b, int depth)
+static bool dicts_equal(const struct jinja_dict *a, const struct jinja_dict *b, int64_t *steps_left,
+                        int depth)
 {
-    if (a->count != b->count)
+    if (a->count != b->count || !pay(steps_left, 1 + a->count))
         return false;
     for (size_t i = 0; i < a->count; i++) {
-        const struct jinja_value *other = jinja_dict_find(b, a->entries[i].key);
-        if (!other || !equals_within(a->entries[i].value, *other, depth))
+        const struct jinja_value *other = jinja_dict_find(b, a->entries[i].key, steps_left);
+        if (!other || !equals_within(a->entries[i].value, *other, steps_left, depth))
             return false;
     }
     return true;
 }
 
-static bool equals_within(struct jinja_value a, struct jinja_value b, int depth)
+static bool strings_equal(const struct jinja_string *a, const struct jinja_string *b,
+                          int64_t *steps_left)
 {
-    if (depth == DEPTH_MAX)
+    return a->bytes == b->bytes && pay_strings(steps_left, a, b) && jinja_string_compare(a, b) == 0;
+}
+
+static bool equals_within(struct jinja_value a, struct jinja_value b, int64_t *steps_left,
+                          int depth)
+{
+    if (depth == DEPTH_MAX || *steps_left == 0)
         return false;
     if (jinja_value_is_number(a) && jinja_value_is_number(b))
         return !is_nan(a) && !is_nan(b) && order_numbers(a, b) == 0;
@@ -216,13 +242,13 @@ static bool equals_within(struct jinja_value a, struct jinja_value b, int depth)
         return false;
     switch (a.kind) {
     case JINJA_STRING:
-        return a.string->bytes == b.string->bytes && jinja_string_compare(a.string, b.string) == 0;
+        return strings_equal(a.string, b.string, steps_left);
     case JINJA_LIST:
     case JINJA_TUPLE:
     case JINJA_RANGE:
-        return lists_equal(a.list, b.list, depth + 1);
+        return lists_equal(a.list, b.list, steps_left, depth + 1);
     case JINJA_DICT:
-        return dicts_equal(a.dict, b.dict, depth + 1);
+        return dicts_equal(a.dict, b.dict, steps_left, depth + 1);
     case JINJA_UNDEFINED:
     case JINJA_NONE:
         return true;
@@ -231,14 +257,15 @@ static bool equals_within(struct jinja_value a, struct jinja_value b, int depth)
     }
 }
 
-bool jinja_value_equals(struct jinja_value a, struct jinja_value b)
+bool jinja_value_equals(struct jinja_value a, struct jinja_value b, int64_t *steps_left)
 {
-    return equals_within(a, b, 0);
+    return equals_within(a, b, steps_left, 0);
 }
 
-static bool order_within(int *order, struct jinja_value a, struct jinja_value b, int depth)
+static bool order_within(int *order, struct jinja_value a, struct jinja_value b,
+                         int64_t *steps_left, int depth)
 {
-    if (depth == DEPTH_MAX)
+    if (depth == DEPTH_MAX || *steps_left == 0)
         return false;
     if (jinja_value_is_number(a) && jinja_value_is_number(b)) {
         *order = order_numbers(a, b);
@@ -247,21 +274,26 @@ static bool order_within(int *order, struct jinja_value a, struct jinja_value b,
     if (a.kind != b.kind)
         return false;
     if (a.kind == JINJA_STRING) {
+        if (!pay_strings(steps_left, a.string, b.string))
+            return false;
         *order = jinja_string_compare(a.string, b.string);
         return true;
     }
     if (a.kind != JINJA_LIST && a.kind != JINJA_TUPLE)
         return false;
-    for (size_t i = 0; i < a.list->count && i < b.list->count; i++)
-        if (!jinja_value_equals(a.list->items[i], b.list->items[i]))
-            return order_within(order, a.list->items[i], b.list->items[i], depth + 1);
+    const size_t count = a.list->count < b.list->count ? a.list->count : b.list->count;
+    if (!pay(steps_left, 1 + count / ITEMS_A_STEP))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (!jinja_value_equals(a.list->items[i], b.list->items[i], steps_left))
+            return order_within(order, a.list->items[i], b.list->items[i], steps_left, depth + 1);
     *order = (a.list->count > b.list->count) - (a.list->count < b.list->count);
     return true;
 }
 
-bool jinja_value_order(int *order, struct jinja_value a, struct jinja_value b)
+bool jinja_value_order(int *order, struct jinja_value a, struct jinja_value b, int64_t *steps_left)
 {
-    return order_within(order, a, b, 0);
+    return order_within(order, a, b, steps_left, 0);
 }
 
 const char *jinja_value_type(struct jinja_value value)
@@ -280,17 +312,19 @@ const char *jinja_value_type(struct jinja_value value)
     return names[value.kind];
 }
 
-static bool hashable_within(struct jinja_value value, int depth)
+static bool hashable_within(struct jinja_value value, int64_t *steps_left, int depth)
 {
     if (value.kind == JINJA_LIST || value.kind == JINJA_DICT || depth == DEPTH_MAX)
         return false;
+    if (value.kind == JINJA_TUPLE && !pay(steps_left, 1 + value.list->count / ITEMS_A_STEP))
+        return false;
     for (size_t i = 0; value.kind == JINJA_TUPLE && i < value.list->count; i++)
-        if (!hashable_within(value.list->items[i], depth + 1))
+        if (!hashable_within(value.list->items[i], steps_left, depth + 1))
             return false;
     return true;
 }
 
-bool jinja_value_is_hashable(struct jinja_value value)
+bool jinja_value_is_hashable(struct jinja_value value, int64_t *steps_left)
 {
-    return hashable_within(value, 0);
+    return hashable_within(value, steps_left, 0);
 }

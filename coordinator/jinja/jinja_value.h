@@ -93,16 +93,16 @@ MUST_CHECK enum status jinja_dict_make(struct jinja_dict **dict, struct jinja_ar
 MUST_CHECK enum status jinja_dict_add(struct jinja_dict *dict, struct jinja_value key,
                                       struct jinja_value value);
 
-/* A key that is there keeps its place. */
-MUST_CHECK enum status jinja_dict_put(struct jinja_dict *dict, struct jinja_value key,
-                                      struct jinja_value value);
-
-/* `key` is own text that lives as long as the dict. */
+/* A key that is there keeps its place. `key` is own text that lives as long as the dict. */
 MUST_CHECK enum status jinja_dict_put_named(struct jinja_dict *dict, const char *key,
                                             struct jinja_value value);
 
+/* Comparing takes from `steps_left`, which is above 0: 1 for so many items and so many bytes. At 0
+ * it breaks off, and gives false or NULL. jinja_compare.h does it for a rendering. */
+
 /* NULL where the key is not there. */
-struct jinja_value *jinja_dict_find(const struct jinja_dict *dict, struct jinja_value key);
+struct jinja_value *jinja_dict_find(const struct jinja_dict *dict, struct jinja_value key,
+                                    int64_t *steps_left);
 struct jinja_value *jinja_dict_find_text(const struct jinja_dict *dict, const char *text,
                                          size_t bytes);
 
@@ -114,13 +114,13 @@ bool jinja_value_is_number(struct jinja_value value);
 
 /* As Python's ==; lists that lie deeper in each other than any published template needs are
  * unequal. */
-bool jinja_value_equals(struct jinja_value a, struct jinja_value b);
+bool jinja_value_equals(struct jinja_value a, struct jinja_value b, int64_t *steps_left);
 
 /* Whether Python can order the two; then `order` is below, equal to or above 0. */
-bool jinja_value_order(int *order, struct jinja_value a, struct jinja_value b);
+bool jinja_value_order(int *order, struct jinja_value a, struct jinja_value b, int64_t *steps_left);
 
 /* The type's name in Python, for messages. */
 const char *jinja_value_type(struct jinja_value value);
 
 /* Keys of a dict: not lists, dicts, and what holds one. */
-bool jinja_value_is_hashable(struct jinja_value value);
+bool jinja_value_is_hashable(struct jinja_value value, int64_t *steps_left);

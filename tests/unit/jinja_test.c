@@ -148,6 +148,8 @@ static void what_lies_too_deep_is_refused(void **state)
     assert_int_equal(render_text(out, "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"),
                      STATUS_OUT_OF_RANGE);
     assert_non_null(strstr(status_message(), "in each other"));
+    assert_int_equal(render_text(out, "{{ 'a' | map(*(['map'] * 100000)) }}"), STATUS_OUT_OF_RANGE);
+    assert_non_null(strstr(status_message(), "in each other"));
     assert_int_equal(render_text(out, "{% set n = namespace(x=[]) %}{% for i in range(5000) %}"
                                       "{% set n.x = [n.x] %}{% endfor %}{{ n.x }}"),
                      STATUS_OUT_OF_RANGE);
@@ -181,6 +183,49 @@ static void what_does_not_end_is_refused(void **state)
     }
 }
 
+/* Lists, tuples and texts that hold the one before them several times. */
+static void comparing_what_shares_its_parts_ends(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *grows;
+        const char *compared;
+    } cases[] = {
+        {"{% set n.a = [n.a, n.a] %}", "{{ n.a == n.a }}"},
+        {"{% set n.a = [n.a, n.a] %}", "{{ n.a in [n.a] }}"},
+        {"{% set n.a = [n.a, n.a] %}", "{{ [n.a, n.a] | sort }}"},
+        {"{% set n.a = {1: n.a, 2: n.a} %}", "{{ n.a != n.a }}"},
+        {"{% set n.a = (n.a, n.a) %}", "{{ {}[n.a] }}"},
+        {"{% set n.a = (n.a, n.a) %}", "{{ [n.a] | unique | list }}"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char out[OUT_BYTES], source[256];
+        snprintf(source, sizeof source,
+                 "{%% set n = namespace(a=1) %%}{%% for i in range(60) %%}%s{%% endfor %%}%s",
+                 cases[i].grows, cases[i].compared);
+        const enum status status = render_text(out, source);
+        if (status != STATUS_OUT_OF_RANGE || !strstr(status_message(), "limit of steps"))
+            fail_msg("%s: %s %s", source, status_name(status), status_message());
+    }
+}
+
+static void long_texts_are_compared_for_steps(void **state)
+{
+    (void)state;
+    static const char *const compared[] = {"{% set x = {a: 1}[b] %}", "{% set x = a < b %}",
+                                           "{% set x = b in [a] %}"};
+    for (size_t i = 0; i < sizeof compared / sizeof compared[0]; i++) {
+        char out[OUT_BYTES], source[256];
+        snprintf(source, sizeof source,
+                 "{%% set a = ('x' * 99999) ~ 'y' %%}{%% set b = ('x' * 99999) ~ 'z' %%}"
+                 "{%% for i in range(4000) %%}%s{%% endfor %%}",
+                 compared[i]);
+        const enum status status = render_text(out, source);
+        if (status != STATUS_OUT_OF_RANGE || !strstr(status_message(), "limit of steps"))
+            fail_msg("%s: %s %s", source, status_name(status), status_message());
+    }
+}
+
 static void what_writes_too_much_is_refused(void **state)
 {
     (void)state;
@@ -210,6 +255,8 @@ int main(void)
         cmocka_unit_test(what_is_not_supported_is_named_with_its_place),
         cmocka_unit_test(what_lies_too_deep_is_refused),
         cmocka_unit_test(what_does_not_end_is_refused),
+        cmocka_unit_test(comparing_what_shares_its_parts_ends),
+        cmocka_unit_test(long_texts_are_compared_for_steps),
         cmocka_unit_test(what_writes_too_much_is_refused),
         cmocka_unit_test(a_template_has_at_most_so_many_bytes),
     };
