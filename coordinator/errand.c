@@ -570,7 +570,8 @@ static void note_speeds(struct errand *errand, const struct group_outcome *outco
         free(flops);
         return;
     }
-    const struct worker_speeds_run run = {flops, flops + count, count};
+    const struct worker_speeds_run run = {flops, flops + count, count,
+                                          group_choice_tensor(&errand->choice.group)};
     if (outcome->status == STATUS_OK && outcome->prefilled_tokens >= PACE_TOKENS &&
         outcome->cached_tokens == 0 && count == errand->forecast.count) {
         for (int r = 0; r < count; r++) {

@@ -43,6 +43,21 @@ static int workers_of(const struct workers_facts *facts)
     return facts->size / tensor_of(facts);
 }
 
+enum status planner_set_workers(struct workers_facts *facts, struct status_details *details,
+                                int workers)
+{
+    if (workers % tensor_of(facts) != 0) {
+        details->field = "workers";
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "workers is %d; the group's weights are shared out over a tensor axis of %d: "
+                    "give a multiple of that",
+                    workers, tensor_of(facts));
+    }
+    if (workers > 0)
+        facts->size = workers;
+    return STATUS_OK;
+}
+
 /* What the ranks of one place of the tensor axis have of the model. */
 static enum status shape_of(const struct planner *planner, struct model_shape *shape,
                             const struct workers_facts *facts, int place)

@@ -101,6 +101,11 @@ struct planner_weighed {
     int64_t memory_bytes;
 };
 
+/* Plans for so many ranks instead of those that are there; 0: for these. INVALID_ARGUMENT, with the
+ * field, where they do not divide by the places of the tensor axis. */
+MUST_CHECK enum status planner_set_workers(struct workers_facts *facts,
+                                           struct status_details *details, int workers);
+
 /* OUT_OF_RANGE, with the numbers in `details`, for more than the context; INVALID_ARGUMENT, with
  * the field, for options that are no good or ask for more stages than the defaults allow. */
 MUST_CHECK enum status planner_choose(const struct planner *planner, struct choice *choice,

@@ -213,8 +213,7 @@ static enum status plan(struct rpc_call *call, const ProtobufCMessage *message, 
         rpc_call_details(call)->retry_ms = RETRY_MS;
         return ready;
     }
-    if (request->workers > 0)
-        facts.size = request->workers;
+    TRY(planner_set_workers(&facts, rpc_call_details(call), request->workers));
     const struct planner_request wanted = {request->options, tokens, request->max_tokens, false};
     struct planner_weighed weighed;
     TRY(planner_weigh(&server->planner, &weighed, rpc_call_details(call), &facts, &wanted));

@@ -84,7 +84,8 @@ static int compare(const void *a, const void *b)
 static double pace_of(const struct worker_speeds_run *run, const struct partition_weights *weights,
                       int rank)
 {
-    return run->seconds[rank] / run->flops[rank] * partition_weights_share(weights, rank);
+    const int worker = rank / (run->places > 1 ? run->places : 1);
+    return run->seconds[rank] / run->flops[rank] * partition_weights_share(weights, worker);
 }
 
 void worker_speeds_slowness(double *slowness, const struct worker_speeds_run *run,

@@ -10,6 +10,7 @@ struct worker_speeds_run {
     const double *flops;   /* [count] that were planned */
     const double *seconds; /* [count] of its arithmetic; 0: not measured */
     int count;
+    int places; /* ranks that each worker of the weights is made of, one after another; 0: 1 */
 };
 
 enum { WORKER_SPEEDS_PROMPTS = 4 };

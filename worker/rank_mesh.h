@@ -25,6 +25,8 @@ struct rank_mesh {
 };
 
 /* All ranks call it and get the same. Where the axes are open, the tensor axis is the shortest one
- * with which every rank has room for one sequence of the context. */
+ * with which every rank has room for one sequence of the context; 1 where the model's norms are
+ * over all heads. INVALID_ARGUMENT, on all ranks alike, where they differ in what was asked, in
+ * kernels or in the cache's type. */
 MUST_CHECK enum status rank_mesh_choose(struct rank_mesh *mesh, struct transport *transport,
                                         const struct rank_mesh_args *args);

@@ -103,18 +103,26 @@ static int64_t share_of_memory(const struct workers_facts *facts, const struct c
     return most > 0 && (share == 0 || most < share) ? most : share;
 }
 
-/* As rank_mesh.c lays ranks out: what the options say, or by memory. */
+/* As the options say; of a mesh that they leave open tensor stays 0. */
+static enum status lay_out(struct mesh *mesh, struct workers_facts *facts,
+                           const struct config *config)
+{
+    TRY(mesh_parse(mesh, config_text(config, "engine.mesh")));
+    if (config_origin(config, "engine.workers", NULL) == CONFIG_DEFAULT && mesh_asked(mesh) > 0)
+        facts->size = mesh_asked(mesh);
+    return mesh_lay_out(mesh, facts->size);
+}
+
+/* As rank_mesh.c lays ranks out that the options leave open: by memory. */
 static enum status find_mesh(struct workers_facts *facts, struct relaying *relaying,
-                             const struct config *config, int64_t context_tokens)
+                             const struct mesh *mesh, const struct config *config,
+                             int64_t context_tokens)
 {
     const struct model_shape shape = spec_shape(model_spec(relaying->model), 0);
-    struct mesh mesh;
-    TRY(mesh_parse(&mesh, config_text(config, "engine.mesh")));
-    if (config_origin(config, "engine.workers", NULL) == CONFIG_DEFAULT && mesh_asked(&mesh) > 0)
-        facts->size = mesh_asked(&mesh);
-    TRY(mesh_lay_out(&mesh, facts->size));
-    facts->tensor = mesh.tensor;
-    if (mesh.tensor == 0) {
+    facts->tensor = mesh->tensor;
+    if (mesh->tensor == 0 && model_spec(relaying->model)->qk_norm_joined) {
+        facts->tensor = 1;
+    } else if (mesh->tensor == 0) {
         const struct tensor_fit_request request = {
             .shape = &shape,
             .ranks = facts->size,
@@ -174,6 +182,7 @@ static enum status guess_facts(struct workers_facts *facts, struct local_plan_me
 {
     int threads = (int)config_integer(config, "engine.threads");
     json_t *said = NULL;
+    struct mesh mesh = {0};
     *facts = (struct workers_facts){
         .size = (int)config_integer(config, "engine.workers"),
         .shared_memory_bus = true,
@@ -191,11 +200,13 @@ static enum status guess_facts(struct workers_facts *facts, struct local_plan_me
         .packed = json_object_get(json_object_get(said, "packed_bytes"), facts->kernels),
         .side = json_number_value(json_object_get(said, "packed_side")),
     };
-    const enum status status = find_mesh(facts, &relaying, config, context_tokens);
+    enum status status = lay_out(&mesh, facts, config);
+    const int share = usable_cores() / facts->size;
+    facts->threads = threads ? threads : share > 1 ? share : 1;
+    if (status == STATUS_OK)
+        status = find_mesh(facts, &relaying, &mesh, config, context_tokens);
     json_decref(said);
     memory->shared_bytes = shared_bytes(facts);
-    int share = usable_cores() / facts->size;
-    facts->threads = threads ? threads : share > 1 ? share : 1;
     return status;
 }
 

@@ -64,6 +64,18 @@ enum status gguf_fail(const struct gguf *gguf, size_t offset, enum status status
     return cursor_fail(&gguf->cursor, offset, status, rule, "%s", sentence);
 }
 
+enum status gguf_fail_tensor(const struct gguf_tensor *tensor, enum status status, const char *rule,
+                             const char *format, ...)
+{
+    char sentence[SENTENCE_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(sentence, sizeof sentence, format, arguments);
+    va_end(arguments);
+    const struct cursor part = {.name = tensor->file};
+    return cursor_fail(&part, tensor->offset, status, rule, "%s", sentence);
+}
+
 static enum status read_string(struct cursor *cursor, struct text_view *string, uint64_t limit,
                                const char *what)
 {
@@ -341,9 +353,9 @@ static enum status check_tensor_names(struct gguf *gguf)
     for (int i = 1; i < gguf->tensor_count; i++) {
         const struct gguf_tensor *tensor = &gguf->tensors[gguf->tensor_order[i]];
         if (text_view_compare(tensor->name, gguf->tensors[gguf->tensor_order[i - 1]].name) == 0)
-            return cursor_fail(&(struct cursor){.name = tensor->file}, tensor->offset,
-                               STATUS_DATA_LOSS, "tensor-twice", "tensor %.*s is there twice",
-                               (int)tensor->name.bytes, tensor->name.text);
+            return gguf_fail_tensor(tensor, STATUS_DATA_LOSS, "tensor-twice",
+                                    "tensor %.*s is there twice", (int)tensor->name.bytes,
+                                    tensor->name.text);
     }
     return STATUS_OK;
 }

@@ -115,3 +115,8 @@ const char *gguf_type_name(enum gguf_type type);
 __attribute__((format(printf, 5, 6))) MUST_CHECK enum status
 gguf_fail(const struct gguf *gguf, size_t offset, enum status status, const char *rule,
           const char *format, ...);
+
+/* The same of a tensor: NAME is that of the part of a split model that has it. */
+__attribute__((format(printf, 4, 5))) MUST_CHECK enum status
+gguf_fail_tensor(const struct gguf_tensor *tensor, enum status status, const char *rule,
+                 const char *format, ...);

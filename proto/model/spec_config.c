@@ -85,6 +85,10 @@ static enum status check_neutral_keys(const struct json_place *config)
             return json_place_fail(config, neutral_keys[i].key, STATUS_UNIMPLEMENTED,
                                    "unsupported-key", "%s is not supported", neutral_keys[i].what);
     }
+    const json_t *causal = json_place_get(config, "is_causal");
+    if (causal && !json_is_true(causal))
+        return json_place_fail(config, "is_causal", STATUS_UNIMPLEMENTED, "unsupported-key",
+                               "attention that is not causal is not supported");
     return STATUS_OK;
 }
 

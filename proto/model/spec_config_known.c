@@ -18,6 +18,7 @@ static const char *const known[] = {
     "hidden_activation",
     "hidden_size",
     "intermediate_size",
+    "is_causal",
     "is_encoder_decoder",
     "layer_types",
     "logit_scale",
@@ -119,7 +120,8 @@ static enum key_kind kind_of(const char *key, const struct architecture *archite
     return KEY_UNKNOWN;
 }
 
-/* What is null or false asks for nothing. */
+/* What is null or false asks for nothing; but a false that nobody here knows may switch something
+ * off that is always on here, so it is told. */
 enum status spec_config_known_check(const struct json_place *config,
                                     const struct architecture *architecture)
 {
@@ -129,12 +131,13 @@ enum status spec_config_known_check(const struct json_place *config,
     json_object_foreach((json_t *)config->json, key, value)
     {
         const enum key_kind kind = kind_of(key, architecture);
-        if (kind == KEY_READ || json_is_null(value) || json_is_false(value))
+        const bool is_false = json_is_false(value);
+        if (kind == KEY_READ || json_is_null(value) || (kind == KEY_OF_OTHERS && is_false))
             continue;
         if (kind == KEY_OF_OTHERS)
             return json_place_fail(config, key, STATUS_UNIMPLEMENTED, "unsupported-key",
                                    "is not supported in this architecture");
-        if (spec_key_may_matter(text_view_of(key)))
+        if (!is_false && spec_key_may_matter(text_view_of(key)))
             return json_place_fail(config, key, STATUS_UNIMPLEMENTED, "unsupported-key",
                                    "is not known here, and may change what is computed");
         spec_keys_unknown_add(&unknown, text_view_of(key));

@@ -180,16 +180,16 @@ static enum status read_vocab_size(struct model_spec *spec, const struct spec_gg
                     gguf_name(file->gguf));
     const struct gguf_tensor *tensor = gguf_tensor(file->gguf, index);
     if (tensor->dims[1] > MODEL_VOCAB_MAX)
-        return gguf_fail(file->gguf, tensor->offset, STATUS_DATA_LOSS, "vocab",
-                         "a vocabulary of %lld; at most %d are allowed", (long long)tensor->dims[1],
-                         MODEL_VOCAB_MAX);
+        return gguf_fail_tensor(tensor, STATUS_DATA_LOSS, "vocab",
+                                "a vocabulary of %lld; at most %d are allowed",
+                                (long long)tensor->dims[1], MODEL_VOCAB_MAX);
     int stated;
     spec->vocab = (int)tensor->dims[1];
     TRY(spec_gguf_keys_int_or(&stated, file, "vocab_size", MODEL_VOCAB_MAX, spec->vocab));
     if (stated != spec->vocab)
-        return gguf_fail(file->gguf, tensor->offset, STATUS_DATA_LOSS, "vocab",
-                         "token_embd.weight has %d rows, %s says %d", spec->vocab,
-                         spec_gguf_key(file, "vocab_size").text, stated);
+        return gguf_fail_tensor(tensor, STATUS_DATA_LOSS, "vocab",
+                                "token_embd.weight has %d rows, %s says %d", spec->vocab,
+                                spec_gguf_key(file, "vocab_size").text, stated);
     spec->tied_output = gguf_find_tensor(file->gguf, "output.weight") < 0;
     return STATUS_OK;
 }
@@ -244,7 +244,7 @@ static enum status read_scales(struct model_spec *spec, const struct spec_gguf_k
     if (architecture->caps_logits && spec_gguf_keys_find(file, logit_cap_key.rest))
         TRY(read_scale(&spec->logit_cap, file, logit_cap_key.rest, 0));
     if (architecture->wide_layers > 0 && spec->layers == architecture->wide_layers)
-        spec->attention_scale = 1 / sqrt((double)(spec->hidden / spec->heads));
+        spec->attention_scale = 1 / sqrt((double)spec->hidden / spec->heads);
     return STATUS_OK;
 }
 

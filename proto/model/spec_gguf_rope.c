@@ -127,14 +127,15 @@ static enum status read_factors(double *factors, bool *there, const struct gguf 
     const struct gguf_tensor *tensor = gguf_tensor(gguf, index);
     if (tensor->type != ggml_type_number(DTYPE_F32) || tensor->dims_count != 1 ||
         tensor->dims[0] != half)
-        return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "tensor-shape",
-                         "tensor %s must be F32 with %d values", name, half);
+        return gguf_fail_tensor(tensor, STATUS_DATA_LOSS, "tensor-shape",
+                                "tensor %s must be F32 with %d values", name, half);
     for (int i = 0; i < half; i++) {
         float factor;
         memcpy(&factor, tensor->data + sizeof factor * (size_t)i, sizeof factor);
         if (!(factor >= 1e-6f && factor <= 1e6f))
-            return gguf_fail(gguf, tensor->offset, STATUS_DATA_LOSS, "value-range",
-                             "%s has %g at %d; 1e-6 .. 1e6 are allowed", name, (double)factor, i);
+            return gguf_fail_tensor(tensor, STATUS_DATA_LOSS, "value-range",
+                                    "%s has %g at %d; 1e-6 .. 1e6 are allowed", name,
+                                    (double)factor, i);
         factors[i] = (double)factor;
     }
     return STATUS_OK;
@@ -155,10 +156,10 @@ static enum status apply_factors(struct model_spec *spec, const struct gguf *ggu
     if (neutral) /* files of plain models may carry a tensor of ones */
         return STATUS_OK;
     if (spec->rope_scaling != MODEL_ROPE_NONE)
-        return gguf_fail(gguf, gguf_tensor(gguf, gguf_find_tensor(gguf, freqs_name))->offset,
-                         STATUS_UNIMPLEMENTED, "rope-scaling",
-                         "%s together with %s scaling is not supported", freqs_name,
-                         spec_rope_scaling_name(spec->rope_scaling));
+        return gguf_fail_tensor(gguf_tensor(gguf, gguf_find_tensor(gguf, freqs_name)),
+                                STATUS_UNIMPLEMENTED, "rope-scaling",
+                                "%s together with %s scaling is not supported", freqs_name,
+                                spec_rope_scaling_name(spec->rope_scaling));
     spec->rope_scaling = MODEL_ROPE_FACTORS;
     return STATUS_OK;
 }

@@ -5,11 +5,12 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "tests/ranks/transport_contract.h"
 #include "worker/engine/transport/transport_split.h"
 
-enum { MOST = 64, OWN = 3, SIZE_MOST = 3 };
+enum { MOST = 64, OWN = 4, SIZE_MOST = 3 };
 
 /* Every `parts`-th rank is in one part with rank r; with `aside`, the whole's last rank in none. */
 struct layout {
@@ -119,6 +120,35 @@ static void a_silent_rank_is_named_by_its_number_in_the_whole(void **state)
     assert_int_equal(ranks_run(4, NULL, fall_silent, NULL), STATUS_OK);
 }
 
+/* Rank 0 waits for the other in a split of a split. */
+static enum status wait_in_a_split(struct transport *whole, void *context)
+{
+    (void)context;
+    struct transport *split, *inner;
+    const struct timespec pause = {.tv_nsec = 20000000};
+    TRY(transport_split(&split, whole, 0));
+    TRY(transport_split(&inner, split, 0));
+    TRY(transport_barrier(whole));
+    const int64_t before = whole->counters.waited_ns;
+    if (whole->rank == 1)
+        nanosleep(&pause, NULL);
+    TRY(transport_barrier(inner));
+    const int64_t counted = whole->counters.waited_ns - before;
+    const bool right = split->counters.waited_ns >= inner->counters.waited_ns &&
+                       counted == inner->counters.waited_ns &&
+                       (whole->rank == 1 || counted >= 10000000);
+    transport_destroy(inner);
+    transport_destroy(split);
+    expect_on_all_ranks(whole, right);
+    return STATUS_OK;
+}
+
+static void a_wait_in_a_split_is_its_wholes_too(void **state)
+{
+    (void)state;
+    assert_int_equal(ranks_run(2, NULL, wait_in_a_split, NULL), STATUS_OK);
+}
+
 struct kept {
     struct transport_keepsake keepsake;
     char bytes[64];
@@ -152,6 +182,7 @@ int main(void)
     struct CMUnitTest tests[MOST] = {
         cmocka_unit_test(rows_columns_and_the_whole_are_used_in_turn),
         cmocka_unit_test(a_silent_rank_is_named_by_its_number_in_the_whole),
+        cmocka_unit_test(a_wait_in_a_split_is_its_wholes_too),
         cmocka_unit_test(what_is_left_to_a_split_outlives_it),
     };
     size_t count = OWN;

@@ -1,6 +1,7 @@
 /* One copy of the weights for the ranks of a host that can have the same: one rank packs, all read
  * the same bytes, and slices that differ are kept apart. */
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "kernels/kernels.h"
@@ -83,10 +84,87 @@ static void one_rank_packs_for_all_that_have_its_slice(void **state)
     }
 }
 
+/* What each rank was started with, and whether it has others' weights. */
+struct apart {
+    const char *kernels;
+    int sharers;
+    bool packs;
+};
+
+static enum status open_alone(struct transport *transport, void *context)
+{
+    struct apart *apart = context;
+    const struct model_shape shape = spec_shape(model_spec(model), 0);
+    struct tensor_slice slice;
+    struct weights_share share;
+    TRY(tensor_slice_make(&slice, &shape, 1, 0));
+    const struct weights_share_args args = {
+        .model = model, .slice = &slice, .kernels = apart->kernels};
+    TRY(weights_share_open(&share, transport, &args));
+    TRY(weights_share_settle(&share));
+    apart->sharers = share.sharers;
+    apart->packs = share.store.packs;
+    weights_share_close(&share);
+    return STATUS_OK;
+}
+
+static void open_two(struct apart ranks[2])
+{
+    void *contexts[] = {&ranks[0], &ranks[1]};
+    assert_int_equal(ranks_run(2, NULL, open_alone, contexts), STATUS_OK);
+    for (int rank = 0; rank < 2; rank++) {
+        assert_int_equal(ranks[rank].sharers, 1);
+        assert_true(ranks[rank].packs);
+    }
+}
+
+/* Two variants that take as many bytes: only their names tell them apart. */
+static const struct kernels *twin_of(const struct kernels *one, const struct tensor_slice *slice)
+{
+    for (int k = 0; kernels_at(k); k++)
+        if (kernels_at(k) != one &&
+            weights_bytes(model, slice, kernels_at(k)) == weights_bytes(model, slice, one))
+            return kernels_at(k);
+    return NULL;
+}
+
+static void ranks_of_other_kernels_share_nothing(void **state)
+{
+    (void)state;
+    const struct model_shape shape = spec_shape(model_spec(model), 0);
+    struct tensor_slice slice;
+    assert_int_equal(tensor_slice_make(&slice, &shape, 1, 0), STATUS_OK);
+    int pairs = 0;
+    for (int k = 0; kernels_at(k); k++) {
+        const struct kernels *twin = twin_of(kernels_at(k), &slice);
+        if (!twin)
+            continue;
+        struct apart ranks[] = {{.kernels = kernels_at(k)->name}, {.kernels = twin->name}};
+        open_two(ranks);
+        pairs++;
+    }
+    assert_true(pairs > 0);
+}
+
+/* SIGXFSZ would end the test. */
+static void a_limit_on_files_leaves_each_rank_its_own(void **state)
+{
+    (void)state;
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const struct rlimit low = {4096, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+    struct apart ranks[2] = {{0}};
+    open_two(ranks);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_rank_packs_for_all_that_have_its_slice),
+        cmocka_unit_test(ranks_of_other_kernels_share_nothing),
+        cmocka_unit_test(a_limit_on_files_leaves_each_rank_its_own),
     };
     char path[TINY_MODEL_PATH_BYTES];
     tiny_model_make(path, &tiny, DTYPE_Q4_1);

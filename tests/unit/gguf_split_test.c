@@ -29,6 +29,7 @@ struct fault {
     int count, number;  /* what part 2 says; 0: the truth */
     int tensors;        /* what part 1 says of all; 0: the truth */
     int repeated;       /* part 2 has the tensors of part 1: their number */
+    bool spoils;        /* a factor of frequencies, in the first tensors, which the last part has */
     const char *suffix; /* of all names; NULL: ".gguf" */
 };
 
@@ -86,7 +87,11 @@ static void write_part(const struct gguf *gguf, int part, int first, int end,
     }
     gguf_writer_pad(&file, ALIGNMENT);
     for (int i = first; i < end; i++) {
-        gguf_writer_bytes(&file, gguf_tensor(gguf, i)->data, gguf_tensor(gguf, i)->bytes);
+        const struct gguf_tensor *tensor = gguf_tensor(gguf, i);
+        const size_t begin = file.bytes;
+        gguf_writer_bytes(&file, tensor->data, tensor->bytes);
+        if (fault->spoils && text_view_is(tensor->name, "rope_freqs.weight"))
+            memset(file.data + begin, 0, sizeof(float));
         gguf_writer_pad(&file, ALIGNMENT);
     }
     name_part(path, part, fault->suffix);
@@ -103,8 +108,9 @@ static void write_parts(const struct fault *fault)
     assert_int_equal(gguf_parse(&gguf, whole.data, whole.bytes, "whole"), STATUS_OK);
     const int count = gguf_tensor_count(gguf);
     for (int part = 0; part < PARTS; part++) {
-        const int first = part == 1 && fault->repeated ? 0 : part * count / PARTS;
-        write_part(gguf, part, first, (part + 1) * count / PARTS, fault);
+        const int third = fault->spoils ? PARTS - 1 - part : part;
+        const int first = part == 1 && fault->repeated ? 0 : third * count / PARTS;
+        write_part(gguf, part, first, (third + 1) * count / PARTS, fault);
     }
     gguf_close(gguf);
 }
@@ -173,6 +179,14 @@ static void parts_that_do_not_belong_together_are_refused(void **state)
                    "its name does not end in -NNNNN-of-00003");
 }
 
+/* Not by the name of the first part, which is the one that was opened. */
+static void the_part_of_a_tensor_that_is_no_good_is_named(void **state)
+{
+    (void)state;
+    expect_refusal(&(struct fault){.spoils = true}, 0, "m-00003-of-00003.gguf: offset");
+    assert_non_null(strstr(status_message(), "rope_freqs.weight has 0 at 0"));
+}
+
 static void a_part_that_is_missing_is_named(void **state)
 {
     (void)state;
@@ -207,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_are_one_model),
         cmocka_unit_test(parts_that_do_not_belong_together_are_refused),
+        cmocka_unit_test(the_part_of_a_tensor_that_is_no_good_is_named),
         cmocka_unit_test(a_part_that_is_missing_is_named),
     };
     return cmocka_run_group_tests(tests, make_whole, free_whole);

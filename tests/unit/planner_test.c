@@ -50,6 +50,24 @@ static struct request_choice plan(const struct workers_facts *facts, int64_t pro
     return choice.request;
 }
 
+static void a_plan_has_whole_workers_of_a_tensor_axis(void **state)
+{
+    (void)state;
+    for (int workers = 0; workers <= 6; workers++) {
+        struct workers_facts facts = facts_of(4);
+        struct status_details details = {0};
+        facts.tensor = 2;
+        if (workers % 2 == 0) {
+            assert_int_equal(planner_set_workers(&facts, &details, workers), STATUS_OK);
+            assert_int_equal(facts.size, workers > 0 ? workers : 4);
+            continue;
+        }
+        assert_int_equal(planner_set_workers(&facts, &details, workers), STATUS_INVALID_ARGUMENT);
+        assert_string_equal(details.field, "workers");
+        assert_non_null(strstr(status_message(), "a tensor axis of 2"));
+    }
+}
+
 /* A document, a question on it, and another that is much longer. */
 static void several_workers_cut_all_prompts_alike(void **state)
 {
@@ -237,6 +255,7 @@ static void one_request_at_a_time_is_one_stage_on_any_link(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_plan_has_whole_workers_of_a_tensor_axis),
         cmocka_unit_test(several_workers_cut_all_prompts_alike),
         cmocka_unit_test(stages_get_longer_where_the_link_is_slow),
         cmocka_unit_test(a_slow_link_is_held_against_slow_arithmetic),

@@ -243,6 +243,8 @@ static void what_is_not_supported_is_refused_by_name(void **state)
         {"rope_turns", "2", "rope_turns: is not known here, and may change what is computed"},
         {"attention_sinks", "4", "attention_sinks: is not known here"},
         {"key_scale", "0.5", "key_scale: is not known here"},
+        {"is_causal", "false", "is_causal: attention that is not causal is not supported"},
+        {"is_causal", "0", "is_causal: attention that is not causal is not supported"},
         {"router_softcap", "30", "router_softcap: is not known here"},
         /* what other architectures compute by */
         {"embedding_multiplier", "12", "embedding_multiplier: is not supported in this arch"},
@@ -262,6 +264,8 @@ static void what_is_not_supported_is_refused_by_name(void **state)
     assert_int_equal(read_with(&spec, "num_local_experts", "0"), STATUS_OK);
     assert_int_equal(read_with(&spec, "final_logit_softcapping", "null"), STATUS_OK);
     assert_int_equal(read_with(&spec, "attention_sinks", "false"), STATUS_OK);
+    assert_int_equal(read_with(&spec, "is_causal", "true"), STATUS_OK);
+    assert_int_equal(read_with(&spec, "is_causal", "null"), STATUS_OK);
     assert_int_equal(read_with(&spec, "colour", "\"blue\""), STATUS_OK); /* warned of */
 }
 

@@ -20,7 +20,7 @@ static double work = 8e9;
 static void run(struct group *group, const double speeds[WORKERS], double slowness[WORKERS])
 {
     double flops[WORKERS], seconds[WORKERS];
-    const struct worker_speeds_run shown = {flops, seconds, WORKERS};
+    const struct worker_speeds_run shown = {flops, seconds, WORKERS, 1};
     for (int r = 0; r < WORKERS; r++) {
         flops[r] = work * partition_weights_share(&group->weights, r);
         seconds[r] = speeds[r] > 0 ? flops[r] / speeds[r] : 0;
@@ -185,10 +185,24 @@ static void given_weights_are_read(void **state)
     assert_int_equal(weights.count, 0);
 }
 
+/* Of four ranks each two are one worker, whose part they have. */
+static void the_places_of_a_tensor_axis_have_one_part(void **state)
+{
+    (void)state;
+    const struct partition_weights weights = {2, {16, 8}};
+    const double flops[] = {8e9, 8e9, 4e9, 4e9}, seconds[] = {4, 4, 4, 4};
+    const struct worker_speeds_run shown = {flops, seconds, 4, 2};
+    double slowness[4];
+    worker_speeds_slowness(slowness, &shown, &weights);
+    for (int r = 0; r < 4; r++)
+        assert_true(fabs(slowness[r] - 1) < 1e-9);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_worker_half_as_fast_gets_half),
+        cmocka_unit_test(the_places_of_a_tensor_axis_have_one_part),
         cmocka_unit_test(noise_and_slow_prompts_between_others_change_nothing),
         cmocka_unit_test(a_worker_is_weighed_from_where_it_is_called_slow),
         cmocka_unit_test(weights_in_use_stay_until_they_are_far_off),

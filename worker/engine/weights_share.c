@@ -8,19 +8,21 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "proto/boot_id.h"
 #include "worker/engine/device/binding.h"
 
-enum { NODES_BYTES = 96, HOST_BYTES = 64, TOKEN_BYTES = 16, PATH_BYTES = 64 };
+enum { NODES_BYTES = 96, HOST_BYTES = 64, TOKEN_BYTES = 16, PATH_BYTES = 64, KERNELS_BYTES = 32 };
 
 /* What a rank says of itself: all that must be alike. */
 struct kin {
     char boot_id[BOOT_ID_BYTES]; /* "": like no other */
     char host[HOST_BYTES];
     char nodes[NODES_BYTES];
+    char kernels[KERNELS_BYTES]; /* which may pack otherwise in as many bytes */
     uint64_t bytes;
     int32_t place, places;
 };
@@ -44,12 +46,22 @@ static int first_kin(const struct kin *all, int rank)
     return first;
 }
 
+/* A file that is longer than files may be would end the process. */
+static bool is_allowed(size_t bytes)
+{
+    struct rlimit most;
+    return getrlimit(RLIMIT_FSIZE, &most) == 0 &&
+           (most.rlim_cur == RLIM_INFINITY || most.rlim_cur >= bytes);
+}
+
 /* A copy of its own is what the rank has where this fails. */
 static void make_copy(struct copy *copy, size_t bytes)
 {
-    const int fd = memfd_create("longhaul weights", MFD_CLOEXEC);
     copy->pid = getpid();
     copy->fd = -1;
+    if (!is_allowed(bytes + TOKEN_BYTES))
+        return;
+    const int fd = memfd_create("longhaul weights", MFD_CLOEXEC);
     if (fd < 0)
         return;
     if (getrandom(copy->token, TOKEN_BYTES, 0) == TOKEN_BYTES &&
@@ -100,9 +112,11 @@ static enum status agree(struct weights_share *share, struct said *said, size_t 
     said->copies[rank] = (struct copy){.fd = -1};
     if (lead == rank && alike > 1)
         make_copy(&said->copies[rank], bytes);
+    share->store.fd = said->copies[rank].fd; /* weights_share_close has it, whatever fails */
     TRY(transport_gather_each(world, &said->copies[rank], said->copies, sizeof *said->copies));
     const bool leads = lead == rank;
-    share->store.fd = leads ? said->copies[rank].fd : open_copy(&said->copies[lead], bytes);
+    if (!leads)
+        share->store.fd = open_copy(&said->copies[lead], bytes);
     share->store.packs = leads || share->store.fd < 0;
     said->leads[rank] = share->store.fd < 0 ? -1 - rank : lead;
     TRY(transport_gather_each(world, &said->leads[rank], said->leads, sizeof *said->leads));
@@ -119,13 +133,14 @@ static void mark(void *context)
 
 /* What this rank says; alike ranks have a copy of so many bytes. */
 static void introduce(struct kin *own, const struct transport *world,
-                      const struct weights_share_args *args, size_t bytes)
+                      const struct weights_share_args *args, const char *kernels, size_t bytes)
 {
     if (world->local_size > 1)
         boot_id_read(own->boot_id);
     gethostname(own->host, sizeof own->host - 1);
     if (args->binding)
         snprintf(own->nodes, sizeof own->nodes, "%s", args->binding->nodes);
+    snprintf(own->kernels, sizeof own->kernels, "%s", kernels);
     own->bytes = bytes;
     own->place = args->slice->place;
     own->places = args->slice->places;
@@ -146,7 +161,7 @@ enum status weights_share_open(struct weights_share *share, struct transport *wo
     if (!said.kin || !said.copies || !said.leads)
         TRY_ELSE(fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the weights of %zu ranks", size),
                  end);
-    introduce(&said.kin[world->rank], world, args, bytes);
+    introduce(&said.kin[world->rank], world, args, kernels->name, bytes);
     status = agree(share, &said, bytes);
 end:
     free(said.kin);

@@ -78,7 +78,8 @@ enum status arena_create_over(struct arena **arena, const char *name, size_t byt
                     strerror(errno));
     }
     made->start = made->mapping;
-    (void)madvise(made->start, bytes, MADV_HUGEPAGE); /* advice, as above */
+    /* Advice, which counts only where the system lets shared memory have huge pages. */
+    (void)madvise(made->start, bytes, MADV_HUGEPAGE);
     *arena = made;
     return STATUS_OK;
 }

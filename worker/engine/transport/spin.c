@@ -99,5 +99,7 @@ void spin_end(struct transport *t, struct spin *spin)
 {
     if (spin->peer >= 0)
         board_await(t->board, -1);
-    t->counters.waited_ns += clock_now_ns() - spin->begun_ns;
+    const int64_t waited_ns = clock_now_ns() - spin->begun_ns;
+    for (struct transport *of = t; of; of = of->whole)
+        of->counters.waited_ns += waited_ns;
 }

@@ -56,7 +56,7 @@ struct transport_counters {
     uint64_t sent_bytes[TRANSPORT_CHANNELS];
     uint64_t sent_messages[TRANSPORT_CHANNELS]; /* a part of a gather without bytes is none */
     uint64_t received_bytes[TRANSPORT_CHANNELS];
-    int64_t waited_ns; /* time inside transport_wait and the collectives */
+    int64_t waited_ns; /* time inside transport_wait and the collectives; its splits' too */
 };
 
 struct transport_options {
