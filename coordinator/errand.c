@@ -321,7 +321,7 @@ static enum status try_place(struct errand *errand, bool *taken)
     *taken = false;
     sessions_expire(tools->sessions); /* what they held may be waited for */
     TRY(check_version(errand));
-    if (!queue_may_try(tools->queue, &errand->ticket) ||
+    if ((errand->queued && !queue_may_try(tools->queue, &errand->ticket)) ||
         !workers_offer(tools->workers, &errand->facts, &asked))
         return STATUS_OK;
     TRY(make_plan(errand));
@@ -330,7 +330,7 @@ static enum status try_place(struct errand *errand, bool *taken)
         return STATUS_OK;
     *taken = workers_acquire(tools->workers, &errand->place, &errand->facts, pool_bytes_of(errand),
                              &errand->chain);
-    if (!*taken)
+    if (!*taken && errand->queued)
         queue_block(tools->queue, &errand->ticket);
     return STATUS_OK;
 }
@@ -384,14 +384,16 @@ static enum status wait_for_place(struct errand *errand)
     errand->told.prompt = (int64_t)errand->ids.count;
     requests_count(tools->active, &errand->entry, &errand->told);
     TRY(make_chain(errand));
-    TRY(enter_queue(errand));
+    if (!errand->is_inner)
+        TRY(enter_queue(errand));
     for (;;) {
         bool taken = false;
         TRY(check_waiting(errand));
         TRY(try_place(errand, &taken));
         if (taken) {
             errand_course_placed(&errand->course, (int64_t)errand->ids.count);
-            queue_start(tools->queue, &errand->ticket);
+            if (errand->queued)
+                queue_start(tools->queue, &errand->ticket);
             requests_run(tools->active, &errand->entry, errand->facts.group_id);
             return STATUS_OK;
         }

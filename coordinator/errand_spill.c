@@ -146,6 +146,8 @@ static enum status list_ids(struct errand *errand, const struct sessions_use *us
     const struct sessions_version *version = use->version;
     if (version->ids)
         return add_ids(errand, version->ids, version->tokens);
+    if (!version->text)
+        return fail(STATUS_INTERNAL, "nothing is known of what the keys are of");
     return prompt_encode_beginning(&errand->tools->forms, &errand->ids, version->text, use->raw);
 }
 
@@ -158,8 +160,9 @@ static enum status save(struct errand *outer, const struct sessions_use *use,
     init_client(&inner, outer);
     TRY(errand_init(&errand, &inner.client, outer->tools, "", false));
     enum status status = STATUS_OK;
-    errand.saves = true;
+    errand.saves = errand.fetched = true; /* a file has none of it: nobody else moves it */
     errand.owner = spilling->tenant;
+    errand.is_inner = true; /* nor behind the one that waits for it */
     errand.version = use->version;
     errand.session.raw = use->raw;
     ask_by(&errand, use->method);
@@ -170,6 +173,23 @@ static enum status save(struct errand *outer, const struct sessions_use *use,
 deinit:
     end_inner(&errand, outer, status);
     return status;
+}
+
+/* Nobody waits for the request that the file is for while it is written. */
+static enum status save_aside(struct errand *errand, const struct sessions_use *use,
+                              struct spilling *spilling)
+{
+    struct queue *queue = errand->tools->queue;
+    queue_step_aside(queue, &errand->ticket, true);
+    const enum status status = save(errand, use, spilling);
+    queue_step_aside(queue, &errand->ticket, false);
+    return status;
+}
+
+/* Whether the group is lost: the errand that needs room looks for it elsewhere. */
+static bool is_loss(enum status status)
+{
+    return status == STATUS_UNAVAILABLE || status == STATUS_FAILED_PRECONDITION;
 }
 
 /* Whether the errand that needs room ends with what befell the file's. */
@@ -192,18 +212,17 @@ enum status errand_spill_one(struct errand *errand, enum sessions_found *found)
     struct spilling spilling = {.folder = sessions_spill(sessions), .tenant = tenant};
     enum status status = STATUS_OK;
     if (!spill_folder_has(spilling.folder, use.version->file))
-        status = save(errand, &use, &spilling);
+        status = save_aside(errand, &use, &spilling);
     const int64_t tokens = use.version->tokens;
-    sessions_put_back(sessions, &use, spilling.place.number, status == STATUS_OK);
-    if (status == STATUS_OK) {
+    if (sessions_put_back(sessions, &use, spilling.place.number, status == STATUS_OK))
         log_line(LOG_INFO, "session spilled", log_integer("tokens", tokens),
                  log_text("group", errand->facts.group_id));
+    if (status == STATUS_OK)
         return STATUS_OK;
-    }
     if (ends_both(status))
         return status;
     log_line(LOG_WARN, "session not spilled", log_text("cause", status_message()));
-    if (status != STATUS_UNAVAILABLE) /* else its group is lost, and the errand looks elsewhere */
+    if (!is_loss(status))
         *found = SESSIONS_NONE;
     return STATUS_OK;
 }
@@ -255,11 +274,11 @@ deinit:
     return status;
 }
 
-/* A file that is no use to anybody goes; what else went wrong may go right another time. */
+/* A file that is no use to anybody goes; what else went wrong, a group's that keeps other keys
+ * included, may go right another time. */
 static bool is_of_no_use(enum status status)
 {
-    return status == STATUS_DATA_LOSS || status == STATUS_FAILED_PRECONDITION ||
-           status == STATUS_UNIMPLEMENTED || status == STATUS_NOT_FOUND || status == STATUS_IO;
+    return status == STATUS_DATA_LOSS || status == STATUS_NOT_FOUND;
 }
 
 static enum status fetch_file(struct errand *errand, struct sessions_version *version)
@@ -381,7 +400,7 @@ static enum status find_beginning(struct errand *errand, const char *method)
     if (kept >= filed)
         return kept > 0 ? STATUS_OK : keep_beginning(errand, method);
     sessions_leave(sessions, &errand->session);
-    return sessions_adopt(sessions, &errand->session, tenant, method, file);
+    return sessions_adopt(sessions, &errand->session, tenant, method, ids->ids, file, filed);
 }
 
 /* A prompt that begins as something does that was read goes on from it; where that does not work,

@@ -211,7 +211,7 @@ bool fair_order_may_try(struct fair_order *order, const struct fair_ticket *tick
         return false;
     for (int64_t i = 0; i < ticket->place; i++) {
         const struct fair_ticket *before = order->sequence[i];
-        if (is_kept_from(order, before->tenant, now_ns))
+        if (before->aside || is_kept_from(order, before->tenant, now_ns))
             continue;
         if (!before->blocked || before->passed_tokens + ticket->tokens > before->tokens)
             return false;
@@ -223,6 +223,12 @@ void fair_order_block(struct fair_order *order, struct fair_ticket *ticket)
 {
     (void)order;
     ticket->blocked = true;
+}
+
+void fair_order_step_aside(struct fair_order *order, struct fair_ticket *ticket, bool aside)
+{
+    (void)order;
+    ticket->aside = aside;
 }
 
 void fair_order_unblock(struct fair_order *order)
@@ -377,7 +383,7 @@ void fair_order_start(struct fair_order *order, struct fair_ticket *ticket, int6
     struct fair_tenant *tenant = ticket->tenant;
     make_sequence(order);
     for (int64_t i = 0; i < ticket->place; i++)
-        if (order->sequence[i]->blocked)
+        if (order->sequence[i]->blocked || order->sequence[i]->aside)
             order->sequence[i]->passed_tokens += ticket->tokens;
     take_out(order, ticket);
     ticket->started = true;

@@ -10,7 +10,8 @@
  * before it, and nobody who comes after that time passes the long one.
  *
  * A request that found no room in the groups' memory may be passed by others that find room, as
- * long as their tokens together are not more than its own. Of several places the last free one is
+ * long as their tokens together are not more than its own. While it makes room for itself, anybody
+ * may pass it, and they count with those. Of several places the last free one is
  * kept for tenants that have less than their share of them, while there are such.
  */
 #pragma once
@@ -40,7 +41,7 @@ struct fair_ticket {
     int priority;
     int64_t tokens, stands_ns, passed_tokens;
     int64_t place; /* among all that wait, as it was found last; -1: not yet its tenant's turn */
-    bool started, blocked;
+    bool started, blocked, aside;
 };
 
 enum fair_answer {
@@ -76,6 +77,9 @@ bool fair_order_may_try(struct fair_order *order, const struct fair_ticket *tick
 
 /* It looked, and there was a place but no memory. */
 void fair_order_block(struct fair_order *order, struct fair_ticket *ticket);
+
+/* It makes room for itself, which takes a while: whoever comes after it may look in its place. */
+void fair_order_step_aside(struct fair_order *order, struct fair_ticket *ticket, bool aside);
 
 /* Room may have come: everybody may look again. */
 void fair_order_unblock(struct fair_order *order);

@@ -147,6 +147,15 @@ void queue_block(struct queue *queue, struct fair_ticket *ticket)
     pthread_mutex_unlock(&queue->lock);
 }
 
+void queue_step_aside(struct queue *queue, struct fair_ticket *ticket, bool aside)
+{
+    pthread_mutex_lock(&queue->lock);
+    fair_order_step_aside(queue->order, ticket, aside);
+    if (aside)
+        pthread_cond_broadcast(&queue->changed);
+    pthread_mutex_unlock(&queue->lock);
+}
+
 void queue_start(struct queue *queue, struct fair_ticket *ticket)
 {
     pthread_mutex_lock(&queue->lock);

@@ -36,6 +36,9 @@ bool queue_may_try(struct queue *queue, const struct fair_ticket *ticket);
 /* It looked, and there was a place but no memory: others may look until something changes. */
 void queue_block(struct queue *queue, struct fair_ticket *ticket);
 
+/* It makes room for itself, until it is aside no more: nobody waits for it meanwhile. */
+void queue_step_aside(struct queue *queue, struct fair_ticket *ticket, bool aside);
+
 /* It waits no more but runs. */
 void queue_start(struct queue *queue, struct fair_ticket *ticket);
 

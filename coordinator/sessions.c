@@ -65,7 +65,9 @@ void sessions_release(struct sessions *sessions, struct sessions_version *versio
         return;
     if (version->run)
         workers_let_go(sessions->workers, version->serial, version->run, version->held_bytes);
-    if (version->file && !version->file_stays)
+    if (version->file && version->file_stays)
+        spill_folder_need(sessions->spill, version->file, false);
+    else if (version->file)
         spill_folder_remove(sessions->spill, version->file, NULL);
     free(version->text);
     free(version->ids);

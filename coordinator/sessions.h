@@ -40,7 +40,7 @@ enum {
 
 struct sessions_version {
     char *text;   /* the document; NULL: of a prompt's beginning, which nobody adds to */
-    int32_t *ids; /* [tokens] of such a beginning, where it was read here; else NULL */
+    int32_t *ids; /* [tokens] of such a beginning; else NULL */
     int holders;
     uint64_t serial; /* of its group; 0: it is on none */
     uint64_t run;
@@ -178,9 +178,9 @@ enum sessions_found {
 enum sessions_found sessions_take_out(struct sessions *sessions, struct sessions_use *use,
                                       char tenant[ACCESS_TENANT_BYTES], uint64_t serial);
 
-/* Its keys are in `file` (0: in none that is new). Where they are `out`, and nobody has begun to
- * use it meanwhile, the group lets go of them. */
-void sessions_put_back(struct sessions *sessions, struct sessions_use *use, int64_t file, bool out);
+/* Its keys are in `file` (0: in none that is new). Where they are `out`, the file is still there
+ * and nobody has begun to use it meanwhile, the group lets go of them, and the answer is true. */
+bool sessions_put_back(struct sessions *sessions, struct sessions_use *use, int64_t file, bool out);
 
 /* Whether the version's keys must be fetched from its file: FOUND, and the caller calls
  * sessions_fetched; NONE: a group has them; MOVES: wait. *lost: nobody has them. */
@@ -201,10 +201,12 @@ MUST_CHECK enum status sessions_keep(struct sessions *sessions, struct sessions_
                                      const char *tenant, const char *method, const int32_t *ids,
                                      const struct sessions_read *read);
 
-/* The caller's prompt, of this tenant, begins as the file does: a question to whatever has the file
- * already, or else to a prompt's beginning that has it from now on. Ended by sessions_leave. */
+/* The caller's prompt, of this tenant, begins as the file of so many tokens does: a question to
+ * whatever has the file already, or else to a prompt's beginning that has it from now on. Ended by
+ * sessions_leave. */
 MUST_CHECK enum status sessions_adopt(struct sessions *sessions, struct sessions_use *use,
-                                      const char *tenant, const char *method, int64_t file);
+                                      const char *tenant, const char *method, const int32_t *ids,
+                                      int64_t file, int64_t tokens);
 
 /* What the adopted beginning has becomes the text's that is being read: *read and true, where that
  * is all of its tokens and nobody else uses it. */

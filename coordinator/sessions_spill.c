@@ -40,7 +40,7 @@ enum sessions_found sessions_take_out(struct sessions *sessions, struct sessions
     return oldest ? SESSIONS_FOUND : moves ? SESSIONS_MOVES : SESSIONS_NONE;
 }
 
-void sessions_put_back(struct sessions *sessions, struct sessions_use *use, int64_t file, bool out)
+bool sessions_put_back(struct sessions *sessions, struct sessions_use *use, int64_t file, bool out)
 {
     enum { SESSION_AND_CALLER = 2 };
     struct sessions_version *version = use->version;
@@ -49,18 +49,20 @@ void sessions_put_back(struct sessions *sessions, struct sessions_use *use, int6
     version->moves = false;
     if (file)
         version->file = file;
-    if (out && version->holders <= SESSION_AND_CALLER) {
+    /* Another's file may have taken the place of this one already. */
+    if (out && version->holders <= SESSION_AND_CALLER &&
+        spill_folder_need(sessions->spill, version->file, true)) {
         gone = *version;
         version->run = version->serial = 0;
         version->held_bytes = 0;
         version->group_id[0] = 0;
-        spill_folder_need(sessions->spill, version->file, true);
     }
     pthread_mutex_unlock(&sessions->lock);
     if (gone.run)
         workers_let_go(sessions->workers, gone.serial, gone.run, gone.held_bytes);
     sessions_release(sessions, version);
     use->version = NULL;
+    return gone.run != 0;
 }
 
 /* ---- back ---- */
@@ -108,6 +110,15 @@ static struct session *find_file(const struct sessions *sessions, const char *te
     return session;
 }
 
+static int32_t *copy_ids(const int32_t *ids, int64_t count)
+{
+    const size_t bytes = (size_t)count * sizeof *ids;
+    int32_t *copy = malloc(bytes);
+    if (copy)
+        memcpy(copy, ids, bytes);
+    return copy;
+}
+
 /* Under the lock: takes over the version; NULL where there is no memory. */
 static struct session *make_beginning(struct sessions *sessions, const char *tenant,
                                       const char *method, const struct sessions_version *made)
@@ -140,16 +151,19 @@ static void begin_use(struct sessions_use *use, struct session *session)
 }
 
 enum status sessions_adopt(struct sessions *sessions, struct sessions_use *use, const char *tenant,
-                           const char *method, int64_t file)
+                           const char *method, const int32_t *ids, int64_t file, int64_t tokens)
 {
-    const struct sessions_version made = {.file = file, .file_stays = true};
+    const struct sessions_version made = {
+        .file = file, .file_stays = true, .tokens = tokens, .ids = copy_ids(ids, tokens)};
     pthread_mutex_lock(&sessions->lock);
-    struct session *session = find_file(sessions, tenant, file);
-    if (!session)
+    struct session *const there = find_file(sessions, tenant, file), *session = there;
+    if (!session && made.ids)
         session = make_beginning(sessions, tenant, method, &made);
     if (session)
         begin_use(use, session);
     pthread_mutex_unlock(&sessions->lock);
+    if (there || !session)
+        free(made.ids);
     return session ? STATUS_OK
                    : fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a prompt's beginning");
 }
@@ -190,14 +204,12 @@ enum status sessions_keep(struct sessions *sessions, struct sessions_use *use, c
                                     .tokens = read->tokens,
                                     .held_bytes = read->held_bytes,
                                     .file_stays = true,
-                                    .ids = malloc((size_t)read->tokens * sizeof *ids)};
+                                    .ids = copy_ids(ids, read->tokens)};
     memcpy(made.group_id, read->group_id, sizeof made.group_id);
     struct session *session = NULL;
     pthread_mutex_lock(&sessions->lock);
-    if (made.ids) {
-        memcpy(made.ids, ids, (size_t)read->tokens * sizeof *ids);
+    if (made.ids)
         session = make_beginning(sessions, tenant, method, &made);
-    }
     if (session)
         begin_use(use, session);
     pthread_mutex_unlock(&sessions->lock);

@@ -228,6 +228,13 @@ static void insert(struct spill_folder *folder, struct file *file)
     folder->bytes += file->bytes;
 }
 
+/* Else a file that was not read may be whole: another start may read it. */
+static bool is_of_no_use(enum status status)
+{
+    return status == STATUS_DATA_LOSS || status == STATUS_FAILED_PRECONDITION ||
+           status == STATUS_UNIMPLEMENTED;
+}
+
 static void take_over(struct spill_folder *folder, const char *name)
 {
     struct file *file = NULL;
@@ -241,6 +248,11 @@ static void take_over(struct spill_folder *folder, const char *name)
         unfinished ? fail(STATUS_DATA_LOSS, "it was never finished") : look(folder, &file, name);
     if (status == STATUS_OK) {
         insert(folder, file);
+        return;
+    }
+    if (!is_of_no_use(status)) {
+        log_line(LOG_WARN, "spilled file not taken over", log_text("file", path),
+                 log_text("cause", status_message()));
         return;
     }
     log_line(LOG_WARN, "spilled file removed", log_text("file", path),
@@ -336,22 +348,35 @@ static enum status name_file(char name[NAME_BYTES], const char *tenant,
     return STATUS_OK;
 }
 
+/* Under the lock: nothing is removed for a file that those that are being written leave no room
+ * for. */
+static bool reserve(struct spill_folder *folder, struct spill_place *place, int64_t bytes)
+{
+    int64_t writing = folder->bytes;
+    for (const struct file *file = folder->first; file; file = file->next)
+        writing -= file->bytes;
+    if (writing > folder->bytes_most - bytes)
+        return false;
+    shrink_to(folder, folder->bytes_most - bytes);
+    folder->bytes += bytes;
+    place->bytes = bytes;
+    return true;
+}
+
 enum status spill_folder_begin(struct spill_folder *folder, struct spill_place *place,
                                const char *tenant, const struct cache_header *header)
 {
     char name[NAME_BYTES];
-    *place = (struct spill_place){.bytes = bytes_at_most(header)};
-    if (place->bytes > folder->bytes_most)
+    const int64_t bytes = bytes_at_most(header);
+    *place = (struct spill_place){.bytes = 0};
+    if (bytes > folder->bytes_most)
         return fail(STATUS_RESOURCE_EXHAUSTED,
                     "its file may have %.1f MB, more than the %.1f of --spill-bytes",
-                    (double)place->bytes / 1e6, (double)folder->bytes_most / 1e6);
+                    (double)bytes / 1e6, (double)folder->bytes_most / 1e6);
     TRY(name_file(name, tenant, header));
     path_of(folder, place->path, name);
     pthread_mutex_lock(&folder->lock);
-    shrink_to(folder, folder->bytes_most - place->bytes);
-    const bool fits = folder->bytes <= folder->bytes_most - place->bytes;
-    if (fits)
-        folder->bytes += place->bytes;
+    const bool fits = reserve(folder, place, bytes);
     pthread_mutex_unlock(&folder->lock);
     return fits ? STATUS_OK
                 : fail(STATUS_RESOURCE_EXHAUSTED,
@@ -364,6 +389,8 @@ enum status spill_folder_written(struct spill_folder *folder, struct spill_place
     struct file *file = NULL;
     const enum status status =
         is_there ? look(folder, &file, strrchr(place->path, '/') + 1) : STATUS_OK;
+    if (!file) /* it may have its name by now */
+        unlink(place->path);
     pthread_mutex_lock(&folder->lock);
     folder->bytes -= place->bytes;
     if (file) {
@@ -419,13 +446,15 @@ bool spill_folder_path(struct spill_folder *folder, char path[PATH_MAX], int64_t
     return found;
 }
 
-void spill_folder_need(struct spill_folder *folder, int64_t number, bool needed)
+bool spill_folder_need(struct spill_folder *folder, int64_t number, bool needed)
 {
     pthread_mutex_lock(&folder->lock);
     struct file *file = *link_of(folder, number);
-    if (file)
+    const bool found = file != NULL;
+    if (found)
         file->needed = needed;
     pthread_mutex_unlock(&folder->lock);
+    return found;
 }
 
 void spill_folder_remove(struct spill_folder *folder, int64_t number, const char *cause)

@@ -7,7 +7,8 @@
  *     FOLDER/....keys.unfinished           one that is being written
  *
  * A coordinator that starts takes over the files that are there. Those that are damaged, unfinished
- * or of another model are removed with a warning; files of other names are left alone.
+ * or of another model are removed with a warning; files of other names are left alone, and so is
+ * what cannot be read for now.
  *
  * Where there is no room, the file that was unused longest goes, at first of those that nobody
  * needs because the same keys lie in memory.
@@ -34,16 +35,17 @@ void spill_folder_close(struct spill_folder *folder);
 struct spill_place {
     char path[PATH_MAX];
     int64_t number; /* of the file once it is there */
-    int64_t bytes;  /* held for it */
+    int64_t bytes;  /* held for it; 0: it was refused */
 };
 
 /* Makes room for the file of this header, and names it. RESOURCE_EXHAUSTED where that is more than
- * the limit. The caller calls spill_folder_written. */
+ * the limit, or than files that are being written leave of it. After OK the caller calls
+ * spill_folder_written. */
 MUST_CHECK enum status spill_folder_begin(struct spill_folder *folder, struct spill_place *place,
                                           const char *tenant, const struct cache_header *header);
 
-/* The file is there, as a reader finds it, and has a number; or it is not. IO, DATA_LOSS where it
- * cannot be read. */
+/* The file is there, as a reader finds it, and has a number; or it is not, and nothing is left of
+ * it. IO, DATA_LOSS where it cannot be read. */
 MUST_CHECK enum status spill_folder_written(struct spill_folder *folder, struct spill_place *place,
                                             bool is_there);
 
@@ -58,8 +60,8 @@ bool spill_folder_has(struct spill_folder *folder, int64_t number);
 /* The same; *path is its own, and it was used. */
 bool spill_folder_path(struct spill_folder *folder, char path[PATH_MAX], int64_t number);
 
-/* Whether its keys are nowhere else. */
-void spill_folder_need(struct spill_folder *folder, int64_t number, bool needed);
+/* Whether its keys are nowhere else. False: it is not there. */
+bool spill_folder_need(struct spill_folder *folder, int64_t number, bool needed);
 
 /* Removes it, with a warning where a cause is given. One that is not there was removed before. */
 void spill_folder_remove(struct spill_folder *folder, int64_t number, const char *cause);

@@ -122,6 +122,19 @@ static enum status make_generated(struct making *making, const struct eval_task 
 
 enum { FILE_ANSWER_TOKENS = 64 };
 
+/* Its rows would be counted among those of the task, whose prompts and score are others. */
+static enum status check_name(const struct eval_settings *settings, const char *name)
+{
+    bool taken = settings->perplexity && strcmp(name, "perplexity") == 0;
+    for (size_t t = 0; !taken && t < settings->task_count; t++)
+        taken = strcmp(name, settings->tasks[t]->name) == 0;
+    return taken ? fail(STATUS_INVALID_ARGUMENT,
+                        "its \"dataset\" is \"%s\", which is also a task of this evaluation: ask "
+                        "for the two with an --out of their own",
+                        name)
+                 : STATUS_OK;
+}
+
 static enum status make_record(struct making *making, const struct eval_record *record,
                                int64_t length, int64_t index)
 {
@@ -154,7 +167,9 @@ static enum status make_records(struct making *making, struct eval_file *file, i
         TRY(eval_file_next(file, &record, &there));
         if (!there)
             return i > 0 ? STATUS_OK : fail(STATUS_INVALID_ARGUMENT, "%s has no line", file->path);
-        const enum status status = make_record(making, &record, length, i);
+        enum status status = check_name(making->settings, record.name);
+        if (status == STATUS_OK)
+            status = make_record(making, &record, length, i);
         eval_record_deinit(&record);
         if (status != STATUS_OK)
             return fail(status, "%s: line %" PRId64 ": %s", file->path, file->number,

@@ -80,6 +80,11 @@ static enum status write_manifest(const struct options *options, const struct co
 static enum status prepare(struct options *options, const struct config *config)
 {
     const char *model = config_text(config, "model.path");
+    options->settings.chat_template = config_text(config, "model.chat_template");
+    if (!options->server.address) {
+        options->settings.cache = config_text(config, "engine.cache");
+        options->settings.kernels = config_text(config, "engine.kernels");
+    }
     TRY(eval_settings_open(&options->settings, model));
     TRY(eval_settings_keep(&options->settings, options->out));
     TRY(write_manifest(options, config));

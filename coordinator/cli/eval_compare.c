@@ -14,12 +14,15 @@ struct comparing {
     bool any_method;
 };
 
-/* Of rows, but for their method and prompt. */
+/* Of rows, but for their method and prompt. A file's records may be called as a task is whose rows
+ * are losses. */
 static int by_sample(const struct eval_row *a, const struct eval_row *b)
 {
     const int task = strcmp(a->task, b->task);
     if (task != 0)
         return task;
+    if (a->is_loss != b->is_loss)
+        return a->is_loss ? 1 : -1;
     if (a->length != b->length)
         return a->length < b->length ? -1 : 1;
     if (a->depth != b->depth)
@@ -69,8 +72,8 @@ group_of(struct eval_compare *compare, const struct eval_row *before, const stru
 {
     for (size_t i = compare->count; i-- > 0;) {
         const struct eval_row *first = compare->groups[i].before;
-        if (first->length == before->length && strcmp(first->task, before->task) == 0 &&
-            strcmp(first->method, before->method) == 0)
+        if (first->length == before->length && first->is_loss == before->is_loss &&
+            strcmp(first->task, before->task) == 0 && strcmp(first->method, before->method) == 0)
             return &compare->groups[i];
     }
     compare->groups[compare->count] = (struct eval_compare_group){.before = before, .after = after};

@@ -13,11 +13,13 @@
 #include "proto/json_writer.h"
 
 static const char program[] = "longhaul eval compare";
-static const double least_chance = 0.01;
+static const double least_chance = 0.01; /* of all groups together */
 
-static const char *verdict_of(const struct eval_compare_group *group)
+/* Bonferroni's: of n groups that are alike, one is told of in a hundred times at most. */
+static const char *verdict_of(const struct eval_compare *compare,
+                              const struct eval_compare_group *group)
 {
-    if (group->chance >= least_chance)
+    if (group->chance * (double)compare->count >= least_chance)
         return "";
     return group->better > group->worse ? "better" : "worse";
 }
@@ -31,7 +33,8 @@ static void set_method(char cell[TEXT_TABLE_CELL_BYTES], const struct eval_compa
         snprintf(cell, TEXT_TABLE_CELL_BYTES, "%.64s, %.64s", before, after);
 }
 
-static void set_row(struct text_table *table, const struct eval_compare_group *group)
+static void set_row(struct text_table *table, const struct eval_compare *compare,
+                    const struct eval_compare_group *group)
 {
     const double pairs = (double)group->pairs;
     snprintf(table->cells[0], TEXT_TABLE_CELL_BYTES, "%s", group->before->task);
@@ -43,7 +46,7 @@ static void set_row(struct text_table *table, const struct eval_compare_group *g
     snprintf(table->cells[6], TEXT_TABLE_CELL_BYTES, "%zu", group->better);
     snprintf(table->cells[7], TEXT_TABLE_CELL_BYTES, "%zu", group->worse);
     snprintf(table->cells[8], TEXT_TABLE_CELL_BYTES, "%.3f", group->chance);
-    snprintf(table->cells[9], TEXT_TABLE_CELL_BYTES, "%s", verdict_of(group));
+    snprintf(table->cells[9], TEXT_TABLE_CELL_BYTES, "%s", verdict_of(compare, group));
 }
 
 static void print_table(const struct eval_compare *compare)
@@ -54,7 +57,7 @@ static void print_table(const struct eval_compare *compare)
         text_table_head(&table,
                         "task|method|>length|>pairs|>first|>second|>better|>worse|>chance|verdict");
         for (size_t i = 0; i < compare->count; i++) {
-            set_row(&table, &compare->groups[i]);
+            set_row(&table, compare, &compare->groups[i]);
             text_table_row(&table);
         }
     }
@@ -85,7 +88,7 @@ static void print_json(const struct eval_compare *compare)
 static bool is_worse(const struct eval_compare *compare)
 {
     for (size_t i = 0; i < compare->count; i++)
-        if (strcmp(verdict_of(&compare->groups[i]), "worse") == 0)
+        if (strcmp(verdict_of(compare, &compare->groups[i]), "worse") == 0)
             return true;
     return false;
 }
@@ -145,7 +148,9 @@ int eval_compare_command(int argc, char **argv)
             "the\n"
             "second answered better and worse, and how likely so uneven a split is by chance (the\n"
             "sign test). Methods of the same spelling are compared, or the only one of each. Exit\n"
-            "code 1: something is worse, by less than one chance in a hundred.\n",
+            "code 1: something is worse, by less than one chance in a hundred over all rows: of n "
+            "rows\n"
+            "each is held to a hundredth over n.\n",
         .arguments = "DIR DIR",
         .arguments_least = 2,
         .arguments_most = 2,

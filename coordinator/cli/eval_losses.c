@@ -175,6 +175,12 @@ static enum status score_methods(struct scoring *scoring, struct window *window,
     return status;
 }
 
+/* Whether nothing of the text is left there for another window. */
+static bool has_ended(const struct scoring *scoring, size_t at)
+{
+    return at + strspn(scoring->text + at, " \t\r\n") >= scoring->bytes;
+}
+
 static enum status score_length(struct scoring *scoring, int64_t length)
 {
     const struct eval_windows_args args = {scoring->text, scoring->bytes, eval_counter_count,
@@ -185,14 +191,16 @@ static enum status score_length(struct scoring *scoring, int64_t length)
         struct window window = {.text = scoring->text + begin, .length = length, .number = i};
         size_t end = 0, next = 0;
         int64_t moved = 0;
+        const bool last = i + 1 == scoring->settings->samples;
         TRY(eval_windows_end(&end, &window.tokens, &args, begin, length));
-        if (end == scoring->bytes && i + 1 < scoring->settings->samples)
+        if (!last)
+            TRY(eval_windows_end(&next, &moved, &args, begin, stride));
+        if (!last && (has_ended(scoring, end) || has_ended(scoring, next)))
             return fail(STATUS_OUT_OF_RANGE,
                         "--text %s has no %" PRId64 " windows of %" PRId64 " tokens: %" PRId64
                         " at most; give fewer --samples",
                         scoring->settings->text_path, scoring->settings->samples, length, i + 1);
         TRY(score_methods(scoring, &window, scoring->text + end));
-        TRY(eval_windows_end(&next, &moved, &args, begin, stride));
         begin = next;
     }
     return STATUS_OK;

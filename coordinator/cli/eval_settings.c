@@ -13,6 +13,7 @@
 
 #include "coordinator/batch/text_set.h"
 #include "coordinator/cli/eval_files.h"
+#include "coordinator/cli/template_digest.h"
 #include "coordinator/cli/text_file.h"
 #include "proto/json_writer.h"
 #include "proto/model/model.h"
@@ -165,6 +166,7 @@ enum status eval_settings_open(struct eval_settings *settings, const char *model
 {
     char *text = NULL;
     TRY(open_model(settings, model_path));
+    TRY(template_digest(settings->template_hex, settings->chat ? settings->chat_template : "auto"));
     TRY(read_text(&text, settings->text_hex, settings->text_path));
     if (text)
         TRY(eval_material_take_text(&settings->material, text, settings->text_path));
@@ -206,6 +208,14 @@ static void write_tasks(struct json_writer *writer, const struct eval_settings *
     json_writer_end_array(writer);
 }
 
+/* What changes answers and is seldom given: a folder without the key has the standard. */
+static void write_unusual(struct json_writer *writer, const char *key, const char *value,
+                          const char *standard)
+{
+    if (value && strcmp(value, standard) != 0)
+        json_writer_text(writer, key, value);
+}
+
 static void write_record(FILE *file, const struct eval_settings *settings)
 {
     struct json_writer writer = {.file = file};
@@ -226,18 +236,28 @@ static void write_record(FILE *file, const struct eval_settings *settings)
     json_writer_text(&writer, "text", settings->text_hex);
     json_writer_text(&writer, "words", settings->words_hex);
     json_writer_text(&writer, "file", settings->file_hex);
+    write_unusual(&writer, "chat_template", settings->template_hex, "auto");
+    write_unusual(&writer, "cache", settings->cache, "bf16");
+    write_unusual(&writer, "kernels", settings->kernels, "auto");
     json_writer_end_object(&writer);
     fputc('\n', file);
 }
 
-/* The first key by which two records differ; NULL: none. */
-static const char *difference(const json_t *there, json_t *here)
+/* The first key of `record` by which another differs; NULL: none. */
+static const char *differs(json_t *record, const json_t *other)
 {
     const char *key;
     json_t *value;
-    json_object_foreach(here, key,
-                        value) if (!json_equal(value, json_object_get(there, key))) return key;
+    json_object_foreach(record, key,
+                        value) if (!json_equal(value, json_object_get(other, key))) return key;
     return NULL;
+}
+
+/* Either may have a key that the other has not. */
+static const char *difference(json_t *there, json_t *here)
+{
+    const char *key = differs(here, there);
+    return key ? key : differs(there, here);
 }
 
 static enum status compare_record(const char *folder, const char *path, const char *text)

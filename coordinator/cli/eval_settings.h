@@ -25,6 +25,8 @@ struct eval_settings {
     const char *text_path, *words_path, *file_path, *metric_text, *template_text;
     int64_t samples, seed, answer_tokens, stride;
     bool chat;
+    const char *chat_template;   /* as --chat-template names it */
+    const char *cache, *kernels; /* of workers that are started for it; NULL: of a server's */
 
     /* What follows. */
     const struct eval_task *tasks[EVAL_SETTINGS_TASKS_MAX]; /* that are generated */
@@ -36,7 +38,8 @@ struct eval_settings {
     struct eval_material material;
     char model_name[EVAL_SETTINGS_NAME_BYTES]; /* its file's, without folders */
     char model_hex[DIGEST_HEX_BYTES], text_hex[DIGEST_HEX_BYTES], words_hex[DIGEST_HEX_BYTES],
-        file_hex[DIGEST_HEX_BYTES]; /* "": not given */
+        file_hex[DIGEST_HEX_BYTES];      /* "": not given */
+    char template_hex[DIGEST_HEX_BYTES]; /* "auto": the model's, or no chat */
 };
 
 /* INVALID_ARGUMENT, by the option's name, for what is missing, unknown or out of range: before any

@@ -26,9 +26,9 @@
 #include "coordinator/cli/result_file.h"
 #include "coordinator/cli/result_line.h"
 #include "coordinator/cli/run_record.h"
+#include "coordinator/cli/template_digest.h"
 #include "coordinator/cli/text_file.h"
 #include "coordinator/cli/waiting_lines.h"
-#include "coordinator/text/chat_source.h"
 #include "proto/clock.h"
 #include "proto/json_writer.h"
 #include "proto/model/model.h"
@@ -113,24 +113,11 @@ static enum status digest_of_model(char hex[DIGEST_HEX_BYTES], const char *path)
     return STATUS_OK;
 }
 
-/* A chat template by its text, as a file may change; the model's own is a part of the model. */
-static enum status digest_template(char hex[DIGEST_HEX_BYTES], const char *name)
-{
-    struct chat_source source;
-    snprintf(hex, DIGEST_HEX_BYTES, "%s", "auto");
-    if (strcmp(name, "auto") == 0)
-        return STATUS_OK;
-    TRY(chat_source_open(&source, NULL, name));
-    text_set_hex(hex, source.text.text, source.text.bytes);
-    chat_source_close(&source);
-    return STATUS_OK;
-}
-
 /* Those that change what is answered; how many workers there are does not. */
 static enum status digest_options(char hex[DIGEST_HEX_BYTES], const struct run *run)
 {
     char text[4096], template[DIGEST_HEX_BYTES];
-    TRY(digest_template(template, config_text(run->config, "model.chat_template")));
+    TRY(template_digest(template, config_text(run->config, "model.chat_template")));
     const int bytes = snprintf(
         text, sizeof text, "%s\n%s\n%s\n%s", template, config_text(run->config, "engine.method"),
         config_text(run->config, "engine.context"), run->in_order ? "input" : "completion");

@@ -222,13 +222,28 @@ static void draw_coded(char (*words)[LETTERS_MOST], size_t count, struct eval_ra
     snprintf(words[0], LETTERS_MOST, "...");
 }
 
-/* Word k of 1, 2, ... comes units k^-2 / zeta(2) times, rounded down: Zipf's law with alpha 2. */
+/* How often word k of 1, 2, ... comes: units k^-2 / zeta(2), by Zipf's law with alpha 2. */
+static double share_of(size_t k, int64_t units)
+{
+    return (double)units / ((double)k * (double)k) / zeta;
+}
+
+/* How many words of `fit` are ever written: those behind them would be drawn in vain. */
+static size_t coded_needed(size_t fit, int64_t units)
+{
+    size_t count = fit > CODED_LEAST ? fit : CODED_LEAST;
+    while (count > CODED_LEAST && share_of(count, units) < 1)
+        count--;
+    return count;
+}
+
+/* Each word comes as often as its share, rounded down. */
 static size_t count_coded(uint32_t *order, size_t words, int64_t units)
 {
     size_t entries = 0;
     for (size_t k = 1; k <= words; k++) {
-        const double share = (double)units / ((double)k * (double)k) / zeta;
-        for (int64_t i = 0; i < (int64_t)share; i++)
+        const int64_t times = (int64_t)share_of(k, units);
+        for (int64_t i = 0; i < times; i++)
             order[entries++] = (uint32_t)(k - 1);
     }
     return entries;
@@ -256,8 +271,7 @@ static enum status write_coded(struct eval_prompt *prompt, char (*words)[LETTERS
 enum status eval_coded_words(struct eval_prompt *prompt, const struct eval_case *of, int64_t units)
 {
     struct eval_random random;
-    const size_t fit = (size_t)(of->key.length / 50);
-    const size_t count = fit > CODED_LEAST ? fit : CODED_LEAST;
+    const size_t count = coded_needed((size_t)(of->key.length / 50), units);
     char(*words)[LETTERS_MOST] = calloc(count, sizeof *words);
     uint32_t *order = calloc((size_t)units + 1, sizeof *order);
     enum status status = STATUS_OK;

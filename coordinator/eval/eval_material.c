@@ -106,7 +106,7 @@ enum status eval_material_take_words(struct eval_material *material, char *text,
     size_t lines = 1, count = 0;
     material->word_text = text;
     for (const char *at = text; *at; at++)
-        lines += *at == '\n';
+        lines += *at == '\n' || *at == '\r';
     material->own_words = calloc(lines, sizeof *material->own_words);
     if (!material->own_words)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %zu words", lines);

@@ -104,10 +104,11 @@ static bool is_node(const char *text, size_t at)
     return !is_digit(text[at + NODE_DIGITS + 1]);
 }
 
+/* Whether a node of that number is in the list, which may hold what is no node. */
 static bool is_among(const char *name, const char *const *list, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (strncmp(name, list[i] + 1, NODE_DIGITS) == 0)
+        if (is_node(list[i], 0) && strncmp(name, list[i] + 1, NODE_DIGITS) == 0)
             return true;
     return false;
 }

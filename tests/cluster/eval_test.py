@@ -163,10 +163,18 @@ class Eval(unittest.TestCase):
                 (("perplexity", "--lengths", "512"), "perplexity needs --text FILE"),
                 (("passkey", "--lengths", "512", "--method", "string:shift=16,local=32"), "local"),
                 (("niah_8", "--lengths", "256"), "--lengths 256 is less"),
-                (("perplexity", "--lengths", "8192", "--samples", "50", "--text", self.text), "give fewer --samples")):
+                (("perplexity", "--lengths", "8192", "--samples", "50", "--text", self.text), "give fewer --samples"),
+                (("perplexity", "--lengths", "128", "--stride", "1000000", "--samples", "2", "--text", self.text), "tokens: 1 at most; give fewer --samples"),
+                (("file,passkey", "--lengths", "512", "--samples", "1", "--depths", "50", "--file", self.passkeys()), '"dataset" is "passkey", which is also a task')):
             done = self.eval(*flags, out=os.path.join(self.folder, "refused-%d" % len(os.listdir(self.folder))))
             self.assertNotEqual(done.returncode, 0, flags)
             self.assertIn(said, done.stderr)
+
+    def passkeys(self):
+        path = os.path.join(self.folder, "passkeys.jsonl")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(json.dumps({"input": "Which?", "answers": ["1"], "dataset": "passkey"}) + "\n")
+        return path
 
     def test_lines_that_failed_are_told_and_in_no_mean(self):
         done = self.eval("passkey", "--lengths", "512,1024", "--samples", "1", "--depths", "50", "--context", "640")
@@ -176,11 +184,17 @@ class Eval(unittest.TestCase):
         self.assertEqual([row["samples"] for row in self.lines("summary.jsonl")], [1, 0])
 
     def test_a_folder_holds_one_evaluation(self):
-        flags = ("--samples", "1", "--depths", "50")
-        self.assertEqual(self.eval("passkey", "--lengths", "512", *flags).returncode, 0)
-        other = self.eval("passkey", "--lengths", "640", *flags)
-        self.assertNotEqual(other.returncode, 0)
-        self.assertIn('another "lengths" ([512])', other.stderr)
+        flags = ("--samples", "1", "--depths", "50", "--chat")
+        named = ("--lengths", "512", "--chat-template", "chatml")
+        self.assertEqual(self.eval("passkey", *named, *flags).returncode, 0)
+        for others, said in ((("--lengths", "640", "--chat-template", "chatml"), 'another "lengths" ([512])'),
+                             (("--lengths", "512", "--chat-template", "llama-3"), 'another "chat_template"'),
+                             (("--lengths", "512"), 'another "chat_template"'),
+                             ((*named, "--cache", "int8"), 'another "cache" (absent)')):
+            other = self.eval("passkey", *others, *flags)
+            self.assertNotEqual(other.returncode, 0)
+            self.assertIn(said, other.stderr)
+        self.assertEqual(self.eval("passkey", *named, *flags).returncode, 0)
 
     def tune(self, *flags):
         return subprocess.run([LONGHAUL, "tune", "--model", self.model, "--text", self.text, "--length", "512", "--out", self.out, *flags],
@@ -210,12 +224,12 @@ class Eval(unittest.TestCase):
             self.assertNotEqual(done.returncode, 0)
             self.assertIn(said, done.stderr)
 
-    def write_results(self, name, method, scores, hex_digit="0"):
+    def write_results(self, name, method, scores, hex_digit="0", length=512, task="passkey"):
         folder = os.path.join(self.folder, name)
-        os.mkdir(folder)
-        with open(os.path.join(folder, "results.jsonl"), "w", encoding="utf-8") as file:
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "results.jsonl"), "a", encoding="utf-8") as file:
             for sample, score in enumerate(scores):
-                file.write(json.dumps({"task": "passkey", "method": method, "length": 512, "depth": 50, "sample": sample, "prompt_tokens": 500,
+                file.write(json.dumps({"task": task, "method": method, "length": length, "depth": 50, "sample": sample, "prompt_tokens": 500,
                                        "prompt_xxh3": hex_digit * 32, "answer": "", "expected": [], "score": score}) + "\n")
         return folder
 
@@ -235,6 +249,24 @@ class Eval(unittest.TestCase):
         other = self.compare(before, self.write_results("other", "rope", [1], "1"))
         self.assertIn("the two have other prompts", other.stderr)
         self.assertNotEqual(other.returncode, 0)
+
+    def test_one_row_of_many_has_to_be_less_likely(self):
+        for length, after in ((512, [0] * 8), (640, [1] * 8)):  # 1 chance in 128, in one of two rows
+            self.write_results("before", "rope", [1] * 8, length=length)
+            self.write_results("after", "rope", after, length=length)
+        done = self.compare(os.path.join(self.folder, "before"), os.path.join(self.folder, "after"))
+        self.assertEqual([json.loads(line)["worse"] for line in done.stdout.splitlines()], [8, 0])
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_files_records_are_not_held_against_losses_of_the_same_name(self):
+        both = self.write_results("both", "rope", [1], task="perplexity")
+        with open(os.path.join(both, "results.jsonl"), encoding="utf-8") as file:
+            loss = {**json.loads(file.readline()), "window": 0, "new_loss": 2.5, "prompt_xxh3": "1" * 32}
+        with open(os.path.join(both, "losses.jsonl"), "w", encoding="utf-8") as file:
+            file.write(json.dumps(loss) + "\n")
+        done = self.compare(both, both)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([json.loads(line)["first"] for line in done.stdout.splitlines()], [1, 2.5])
 
 
 if __name__ == "__main__":

@@ -188,6 +188,53 @@ class Spill(ClusterTest):
         answer, used = ask(0, "And two?")
         self.assertEqual((answer, used.cached_tokens), (ids, usage.cached_tokens))
 
+    def ask_beginning(self, number):
+        """Twice: what comes a second time is kept."""
+        for question in ("One?", "And two?"):
+            answer = self.stream_ids(pb.GenerateRequest(
+                prompt=pb.Prompt(text=document(number) + question, raw=True), max_tokens=12))
+        return answer[0]
+
+    def test_a_beginning_that_came_from_a_file_goes_to_another(self):
+        """Once its own has made room for others."""
+        self.launch("--group-requests=1", "--context=1024")
+        ids = self.ask_beginning(0)
+        number = 0
+        while not self.files():
+            number += 1
+            self.ask_beginning(number)
+        first = self.files()[0]
+        self.end(signal.SIGKILL)
+        self.launch("--group-requests=1", "--context=1024", "--spill-bytes=%d" % (1 << 20))
+        while os.path.exists(first):
+            number += 1
+            self.assertLess(number, 60)
+            self.ask_beginning(number)
+            self.assertEqual(self.ask_beginning(0), ids)
+        for number in range(100, 100 + MOST):
+            self.ask_beginning(number)
+        self.assertEqual(self.ask_beginning(0), ids)
+        self.assertIsNone(self.coordinator.poll())
+        self.assertNotIn("session not spilled", self.log_of(self.coordinator))
+
+    def test_workers_of_other_keys_leave_files_alone(self):
+        self.launch("--group-requests=1", "--context=1024")
+        self.fill()
+        self.end(signal.SIGKILL)
+        left = self.files()
+        self.launch("--group-requests=1", "--context=1024", "--cache=int8")
+        prompt = pb.Prompt(document=pb.Document(document=document(0), question=QUESTION), raw=True)
+        self.stream_ids(pb.GenerateRequest(prompt=prompt, max_tokens=12))
+        self.wait_logged(self.coordinator, 'event="prompt read anew"')
+        self.assertEqual(self.files(), left)
+
+    def test_what_makes_room_takes_no_part_of_the_queue(self):
+        """A save that stood in the queue behind the document that it is for would wait for it, or be refused."""
+        self.launch("--group-requests=1", "--context=1024", "--queue-length=1")
+        sessions = self.fill()
+        ids, usage = self.ask_anew(0)
+        self.check(sessions[0], ids, usage.prompt_tokens)
+
     def test_files_keep_to_their_limit(self):
         self.launch("--group-requests=1", "--context=1024", "--spill-bytes=%d" % (1 << 20))
         sessions = self.fill()

@@ -2,6 +2,7 @@
 #include "tests/support/unit.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "coordinator/eval/eval_interval.h"
 #include "coordinator/eval/eval_record.h"
@@ -44,6 +45,18 @@ static void nodes_are_a_set(void **state)
     expect(EVAL_NODES_F1, "n10000 n30000", "n10000", "n20000", 0.5);
     expect(EVAL_NODES_F1, "n100001 xn10000 n1000", "n10000", "n20000", 0);
     expect(EVAL_NODES_F1, "N20000\n", "n10000", "n20000", 2.0 / 3);
+}
+
+/* As a file's answers may be: an empty one ends where memory does. */
+static void what_is_no_node_is_never_named(void **state)
+{
+    char *empty = calloc(1, 1);
+    (void)state;
+    assert_non_null(empty);
+    expect(EVAL_NODES_F1, "n10000", empty, NULL, 0);
+    expect(EVAL_NODES_F1, "n10000", empty, "n10000", 2.0 / 3);
+    expect(EVAL_NODES_F1, "n10000", "x10000", NULL, 0);
+    free(empty);
 }
 
 /* As SQuAD's own script has them. */
@@ -171,6 +184,7 @@ int main(void)
         cmocka_unit_test(ruler_counts_references_that_stand_in_the_answer),
         cmocka_unit_test(a_pass_key_is_the_first_integer),
         cmocka_unit_test(nodes_are_a_set),
+        cmocka_unit_test(what_is_no_node_is_never_named),
         cmocka_unit_test(words_are_made_alike),
         cmocka_unit_test(a_choice_is_the_first_single_letter),
         cmocka_unit_test(metrics_have_names),

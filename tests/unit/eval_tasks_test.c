@@ -297,7 +297,40 @@ static void a_list_of_words_keeps_what_are_words(void **state)
     eval_material_deinit(&material);
 }
 
+/* A carriage return ends a line too, so there are as many words as there are of either. */
+static void words_may_lie_between_carriage_returns(void **state)
+{
+    struct eval_material material = {.sentence_count = 0};
+    char text[4096] = "";
+    (void)state;
+    for (char c = 'a'; c <= 'z'; c++)
+        for (char d = 'a'; d <= 'z'; d++)
+            snprintf(text + strlen(text), sizeof text - strlen(text), "w%c%c\r", c, d);
+    assert_int_equal(eval_material_take_words(&material, strdup(text), "w"), STATUS_OK);
+    assert_int_equal(material.word_count, 26 * 26);
+    assert_string_equal(material.words[26 * 26 - 1], "wzz");
+    eval_material_deinit(&material);
+}
+
 /* ---- lengths ---- */
+
+/* Only words that are written are drawn: the 335,544 that a length of 2^24 allows would be held
+ * against each other past this test's deadline. */
+static void coded_words_of_the_longest_text_take_no_time(void **state)
+{
+    const struct eval_material noise = {.sentence_count = 0};
+    struct eval_case of = {.task = eval_task_find("fwe"),
+                           .material = &noise,
+                           .key = {SEED, "fwe", 1 << 24, 0},
+                           .depth = -1};
+    (void)state;
+    for (; of.key.index < 4; of.key.index++) {
+        struct eval_prompt prompt = {.text = NULL};
+        assert_int_equal(of.task->build(&prompt, &of, 20000), STATUS_OK);
+        assert_int_equal(prompt.answer_count, 3);
+        eval_prompt_deinit(&prompt);
+    }
+}
 
 struct counting {
     int calls;
@@ -405,6 +438,8 @@ int main(void)
         cmocka_unit_test(uuids_are_of_version_4),
         cmocka_unit_test(a_text_becomes_sentences),
         cmocka_unit_test(a_list_of_words_keeps_what_are_words),
+        cmocka_unit_test(words_may_lie_between_carriage_returns),
+        cmocka_unit_test(coded_words_of_the_longest_text_take_no_time),
         cmocka_unit_test(a_fitted_prompt_is_the_longest_that_fits),
         cmocka_unit_test(a_window_is_the_longest_run_of_words_that_fits),
         cmocka_unit_test(a_length_that_cannot_be_had_is_refused_with_what_to_do),

@@ -228,6 +228,28 @@ static void who_waits_for_memory_is_passed_by_as_much_as_it_asks_for(void **stat
     assert_int_equal(start_next(), large + 4);
 }
 
+static void nobody_waits_for_who_makes_room_for_itself(void **state)
+{
+    (void)state;
+    const int large = enter("", 1, 1000);
+    for (int i = 0; i < 6; i++)
+        enter("", 1, 300);
+    fair_order_block(fair, &tickets[large]);
+    fair_order_step_aside(fair, &tickets[large], true);
+    for (int i = 1; i <= 4; i++) {
+        fair_order_unblock(fair); /* a worker that comes or goes ends none of it */
+        assert_true(fair_order_may_try(fair, &tickets[large + i], now_ns));
+        fair_order_start(fair, &tickets[large + i], now_ns);
+    }
+    fair_order_step_aside(fair, &tickets[large], false);
+    assert_false(fair_order_may_try(fair, &tickets[large + 5], now_ns));
+    assert_int_equal(next(), large);
+    fair_order_block(fair, &tickets[large]);
+    assert_int_equal(next(), NEVER); /* 1200 have passed it */
+    fair_order_unblock(fair);
+    assert_int_equal(start_next(), large);
+}
+
 static void the_last_place_is_kept_for_those_that_have_less(void **state)
 {
     (void)state;
@@ -397,6 +419,7 @@ int main(void)
         TEST(priorities_count_within_a_tenant_alone),
         TEST(a_short_one_passes_a_long_one_for_as_long_as_that_takes),
         TEST(who_waits_for_memory_is_passed_by_as_much_as_it_asks_for),
+        TEST(nobody_waits_for_who_makes_room_for_itself),
         TEST(the_last_place_is_kept_for_those_that_have_less),
         TEST(a_tenant_alone_has_all_places),
         TEST(quotas_hold),

@@ -172,6 +172,84 @@ static void the_longest_unused_goes_and_those_last_that_are_needed(void **state)
     spill_folder_close(folder);
 }
 
+/* Those that are there stay, and the limit is what it was. */
+static void a_file_that_is_refused_changes_nothing(void **state)
+{
+    (void)state;
+    struct spill_folder *folder = open_it(ROOMY);
+    struct cache_example example, large;
+    struct spill_place writing, refused;
+    struct spill_facts before, facts;
+    make(&example, 130);
+    make(&large, CACHE_EXAMPLE_TOKENS_MAX);
+    assert_int_equal(spill_folder_begin(folder, &writing, tenant, &large.header), STATUS_OK);
+    assert_int_equal(spill_folder_written(folder, &writing, false), STATUS_OK);
+    spill_folder_close(folder);
+
+    folder = open_it(writing.bytes + writing.bytes / 2);
+    const int64_t listed = add(folder, 65);
+    assert_int_equal(spill_folder_begin(folder, &writing, tenant, &large.header), STATUS_OK);
+    spill_folder_facts(folder, &before);
+    assert_int_equal(spill_folder_begin(folder, &refused, tenant, &large.header),
+                     STATUS_RESOURCE_EXHAUSTED);
+    assert_non_null(strstr(status_message(), "being written"));
+    assert_int_equal(refused.bytes, 0);
+    assert_true(spill_folder_has(folder, listed));
+    spill_folder_facts(folder, &facts);
+    assert_int_equal(facts.bytes, before.bytes);
+    assert_int_equal(facts.removed, 0);
+    assert_int_equal(spill_folder_written(folder, &writing, false), STATUS_OK);
+    spill_folder_close(folder);
+
+    folder = open_it(1 << 12);
+    assert_int_equal(spill_folder_begin(folder, &refused, tenant, &example.header),
+                     STATUS_RESOURCE_EXHAUSTED);
+    assert_int_equal(refused.bytes, 0);
+    spill_folder_close(folder);
+}
+
+static void nothing_stays_of_a_file_that_a_reader_refuses(void **state)
+{
+    (void)state;
+    struct spill_folder *folder = open_it(ROOMY);
+    struct cache_example example;
+    struct spill_place place;
+    struct spill_facts facts;
+    make(&example, 130);
+    assert_int_equal(spill_folder_begin(folder, &place, tenant, &example.header), STATUS_OK);
+    cache_example_write(&example, place.path);
+    assert_int_equal(truncate(place.path, 1000), 0);
+    assert_int_equal(spill_folder_written(folder, &place, true), STATUS_DATA_LOSS);
+    assert_int_equal(count_names(".keys"), 0);
+
+    assert_int_equal(place.number, 0);
+    assert_false(spill_folder_need(folder, 1, true));
+    assert_true(spill_folder_need(folder, add(folder, 65), true));
+    spill_folder_remove(folder, 1, NULL);
+    spill_folder_facts(folder, &facts);
+    assert_int_equal(facts.bytes, 0);
+    spill_folder_close(folder);
+}
+
+/* Here by a link to a disk that is not mounted. */
+static void what_cannot_be_read_for_now_is_left_alone(void **state)
+{
+    (void)state;
+    struct spill_folder *folder = open_it(ROOMY);
+    struct spill_facts facts;
+    char path[PATH_MAX];
+    const int64_t number = add(folder, 65);
+    assert_true(spill_folder_path(folder, path, number));
+    spill_folder_close(folder);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("/longhaul-disk-that-is-not-mounted/keys", path), 0);
+    folder = open_it(ROOMY);
+    spill_folder_facts(folder, &facts);
+    assert_int_equal(facts.files, 0);
+    spill_folder_close(folder);
+    assert_int_equal(count_names(".keys"), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -179,6 +257,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(another_coordinator_finds_what_is_whole, begin, end),
         cmocka_unit_test_setup_teardown(the_longest_unused_goes_and_those_last_that_are_needed,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(a_file_that_is_refused_changes_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(nothing_stays_of_a_file_that_a_reader_refuses, begin, end),
+        cmocka_unit_test_setup_teardown(what_cannot_be_read_for_now_is_left_alone, begin, end),
     };
     log_configure(LOG_ERROR, -1);
     return cmocka_run_group_tests(tests, NULL, NULL);
