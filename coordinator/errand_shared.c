@@ -248,13 +248,23 @@ static void *run_parts(void *context)
     }
 }
 
+/* Parts wait side by side, as far as so many of the tenant's requests may wait. */
+static int threads_of(const struct shared *shared)
+{
+    struct access_tenant tenant;
+    access_tenant(shared->outer.tools->access, &tenant, shared->outer.client->tenant);
+    const int64_t waiting = tenant.quotas.queued_requests;
+    const int most = waiting > 0 && waiting < THREADS_MAX ? (int)waiting : THREADS_MAX;
+    return shared->parts < most ? shared->parts : most;
+}
+
 /* One of the threads is the caller's. */
 static enum status run_all(struct shared *shared)
 {
     pthread_t threads[THREADS_MAX];
+    const int wanted = threads_of(shared);
     int count = 0;
-    while (count < THREADS_MAX - 1 && count < shared->parts - 1 &&
-           pthread_create(&threads[count], NULL, run_parts, shared) == 0)
+    while (count < wanted - 1 && pthread_create(&threads[count], NULL, run_parts, shared) == 0)
         count++;
     run_parts(shared);
     for (int t = 0; t < count; t++)
