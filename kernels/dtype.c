@@ -24,6 +24,9 @@ static const struct {
     [DTYPE_Q4_K] = {"Q4_K", SUPER_BLOCK, 144},
     [DTYPE_Q5_K] = {"Q5_K", SUPER_BLOCK, 176},
     [DTYPE_Q6_K] = {"Q6_K", SUPER_BLOCK, 210},
+    [DTYPE_Q3_K] = {"Q3_K", SUPER_BLOCK, 110},
+    [DTYPE_IQ4_NL] = {"IQ4_NL", SMALL_BLOCK, 18},
+    [DTYPE_IQ4_XS] = {"IQ4_XS", SUPER_BLOCK, 136},
 };
 
 const char *dtype_name(enum dtype dtype)
@@ -169,6 +172,49 @@ static void expand_q6_k(float *out, const uint8_t *block)
     }
 }
 
+/* third bits[32], pairs[64], scales[12], f16 d. Each half of 128 elements is four runs of 32, whose
+ * pairs are in the same bytes; a third bit that is not set takes 4 off. */
+static void expand_q3_k(float *out, const uint8_t *block)
+{
+    const uint8_t *packed = block + 96;
+    float super_scale = f16_at(block + 108);
+    for (int i = 0; i < SUPER_BLOCK; i++) {
+        const int sub = i / 16, lane = i % 32;
+        const int low = packed[sub % 8] >> (sub / 8 * 4) & 15;
+        const int high = packed[8 + sub % 4] >> (sub / 4 * 2) & 3;
+        const int pair = block[32 + i / 128 * 32 + lane] >> (i % 128 / 32 * 2) & 3;
+        const int third = block[lane] >> (i / 32) & 1;
+        out[i] = super_scale * (float)((low | high << 4) - 32) * (float)(pair - 4 + third * 4);
+    }
+}
+
+const int8_t dtype_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                     1,    13,   25,  38,  53,  69,  89,  113};
+
+static void expand_iq4(float *out, const uint8_t *nibbles, float scale)
+{
+    for (int i = 0; i < SMALL_BLOCK / 2; i++) {
+        out[i] = scale * (float)dtype_iq4_values[nibbles[i] & 15];
+        out[i + SMALL_BLOCK / 2] = scale * (float)dtype_iq4_values[nibbles[i] >> 4];
+    }
+}
+
+static void expand_iq4_nl(float *out, const uint8_t *block)
+{
+    expand_iq4(out, block + 2, f16_at(block));
+}
+
+/* f16 d, the upper two bits of eight scales [2], their lower four [4], nibbles [128]. */
+static void expand_iq4_xs(float *out, const uint8_t *block)
+{
+    const int highs = block[2] | block[3] << 8;
+    for (int sub = 0; sub < SUPER_BLOCK / SMALL_BLOCK; sub++) {
+        const int low = block[4 + sub / 2] >> (sub % 2 * 4) & 15;
+        const int scale = (low | (highs >> (2 * sub) & 3) << 4) - 32;
+        expand_iq4(out + sub * SMALL_BLOCK, block + 8 + sub * 16, f16_at(block) * (float)scale);
+    }
+}
+
 static void expand_f32(float *out, const uint8_t *bytes)
 {
     memcpy(out, bytes, sizeof *out);
@@ -187,10 +233,11 @@ static void expand_bf16(float *out, const uint8_t *bytes)
 void dtype_dequantize_row(float *out, const void *row, enum dtype dtype, int64_t elements)
 {
     static void (*const expand[DTYPE_COUNT])(float *, const uint8_t *) = {
-        [DTYPE_F32] = expand_f32,   [DTYPE_F16] = expand_f16,   [DTYPE_BF16] = expand_bf16,
-        [DTYPE_Q4_0] = expand_q4_0, [DTYPE_Q4_1] = expand_q4_1, [DTYPE_Q5_0] = expand_q5_0,
-        [DTYPE_Q5_1] = expand_q5_1, [DTYPE_Q8_0] = expand_q8_0, [DTYPE_Q4_K] = expand_q4_k,
-        [DTYPE_Q5_K] = expand_q5_k, [DTYPE_Q6_K] = expand_q6_k,
+        [DTYPE_F32] = expand_f32,       [DTYPE_F16] = expand_f16,       [DTYPE_BF16] = expand_bf16,
+        [DTYPE_Q4_0] = expand_q4_0,     [DTYPE_Q4_1] = expand_q4_1,     [DTYPE_Q5_0] = expand_q5_0,
+        [DTYPE_Q5_1] = expand_q5_1,     [DTYPE_Q8_0] = expand_q8_0,     [DTYPE_Q4_K] = expand_q4_k,
+        [DTYPE_Q5_K] = expand_q5_k,     [DTYPE_Q6_K] = expand_q6_k,     [DTYPE_Q3_K] = expand_q3_k,
+        [DTYPE_IQ4_NL] = expand_iq4_nl, [DTYPE_IQ4_XS] = expand_iq4_xs,
     };
     assert(dtype < DTYPE_COUNT && elements >= 0 && elements % rows[dtype].elements == 0);
     const uint8_t *block = row;

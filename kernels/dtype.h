@@ -23,8 +23,12 @@ enum dtype {
     DTYPE_Q4_K,
     DTYPE_Q5_K,
     DTYPE_Q6_K,
-    DTYPE_COUNT, /* of those */
-    DTYPE_INT8,  /* of keys and values only: kernels/attention_int8.h */
+    DTYPE_Q3_K, /* from here on: on CPUs only */
+    DTYPE_IQ4_NL,
+    DTYPE_IQ4_XS,
+    DTYPE_COUNT,                  /* of those */
+    DTYPE_ON_GPU = DTYPE_Q3_K,    /* of those that GPUs multiply with */
+    DTYPE_INT8 = DTYPE_COUNT + 1, /* of keys and values only: kernels/attention_int8.h */
 };
 
 /* "F32", "Q4_1", ...: as model files spell them. */
@@ -37,6 +41,9 @@ size_t dtype_block_bytes(enum dtype dtype);
 /* The bytes of a row of `elements` values; 0 where they do not fill whole blocks, are negative or
  * overflow. */
 size_t dtype_row_bytes(enum dtype dtype, int64_t elements);
+
+/* What the 16 numbers of IQ4_NL and IQ4_XS stand for. */
+extern const int8_t dtype_iq4_values[16];
 
 /* out [elements] float32, the exact value of every element of `row`; `elements` fills whole
  * blocks. */

@@ -65,9 +65,9 @@ static int64_t row_bytes_of(enum dtype dtype, int64_t in)
 {
     static const struct {
         int elements, bytes;
-    } blocks[DTYPE_COUNT] = {{1, 4},   {1, 2},   {1, 2},     {32, 18},   {32, 20},  {32, 22},
-                             {32, 24}, {32, 34}, {256, 144}, {256, 176}, {256, 210}};
-    if (dtype < 0 || dtype >= DTYPE_COUNT || in < 0 || in % DTYPE_CUDA_UNIT != 0 ||
+    } blocks[DTYPE_ON_GPU] = {{1, 4},   {1, 2},   {1, 2},     {32, 18},   {32, 20},  {32, 22},
+                              {32, 24}, {32, 34}, {256, 144}, {256, 176}, {256, 210}};
+    if (dtype < 0 || dtype >= DTYPE_ON_GPU || in < 0 || in % DTYPE_CUDA_UNIT != 0 ||
         in % blocks[dtype].elements != 0)
         return -1;
     return in / blocks[dtype].elements * blocks[dtype].bytes;
@@ -76,7 +76,7 @@ static int64_t row_bytes_of(enum dtype dtype, int64_t in)
 static int expand(struct expand_params *params, const struct kernels_cuda_matrix *matrix,
                   cudaStream_t stream)
 {
-    static int (*const of[DTYPE_COUNT])(const struct expand_params *, cudaStream_t) = {
+    static int (*const of[DTYPE_ON_GPU])(const struct expand_params *, cudaStream_t) = {
         expand_of<DTYPE_F32>,  expand_of<DTYPE_F16>,  expand_of<DTYPE_BF16>, expand_of<DTYPE_Q4_0>,
         expand_of<DTYPE_Q4_1>, expand_of<DTYPE_Q5_0>, expand_of<DTYPE_Q5_1>, expand_of<DTYPE_Q8_0>,
         expand_of<DTYPE_Q4_K>, expand_of<DTYPE_Q5_K>, expand_of<DTYPE_Q6_K>,
@@ -194,7 +194,7 @@ template <int DTYPE> static int product_of(const struct product_params *params, 
 static int multiply(const struct kernels_cuda_matmul *args,
                     const struct kernels_cuda_matrix *matrix, int64_t base, cudaStream_t stream)
 {
-    static int (*const of[DTYPE_COUNT])(const struct product_params *, cudaStream_t) = {
+    static int (*const of[DTYPE_ON_GPU])(const struct product_params *, cudaStream_t) = {
         product_of<DTYPE_F32>,  product_of<DTYPE_F16>,  product_of<DTYPE_BF16>,
         product_of<DTYPE_Q4_0>, product_of<DTYPE_Q4_1>, product_of<DTYPE_Q5_0>,
         product_of<DTYPE_Q5_1>, product_of<DTYPE_Q8_0>, product_of<DTYPE_Q4_K>,

@@ -34,6 +34,7 @@ enum matmul_layout matmul_panel_layout(enum dtype dtype)
         return MATMUL_LAYOUT_PAIRS;
     case DTYPE_Q8_0:
     case DTYPE_Q5_0:
+    case DTYPE_IQ4_NL:
         return MATMUL_LAYOUT_BYTES;
     case DTYPE_Q4_0:
         return MATMUL_LAYOUT_NIBBLES;
@@ -44,6 +45,8 @@ enum matmul_layout matmul_panel_layout(enum dtype dtype)
     case DTYPE_Q5_1:
     case DTYPE_Q5_K:
     case DTYPE_Q6_K:
+    case DTYPE_Q3_K:
+    case DTYPE_IQ4_XS:
         return MATMUL_LAYOUT_WIDE_BYTES;
     case DTYPE_COUNT:
     case DTYPE_INT8:
@@ -132,6 +135,38 @@ static void group_set_k6(struct group *group, const uint8_t *super, int sub)
     group->scale[1] = d * (float)scales[1];
 }
 
+static void group_set_k3(struct group *group, const uint8_t *super, int sub)
+{
+    const uint8_t *pairs = super + 32 + sub / 4 * 32;
+    const uint8_t *packed = super + 96;
+    for (int k = 0; k < DEPTH; k++)
+        group->quants[k] =
+            (int8_t)((pairs[k] >> (sub % 4 * 2) & 3) - (super[k] >> sub & 1 ? 0 : 4));
+    for (int half = 0; half < 2; half++) {
+        const int at = 2 * sub + half;
+        const int low = packed[at % 8] >> (at / 8 * 4) & 15;
+        const int high = packed[8 + at % 4] >> (at / 4 * 2) & 3;
+        group->scale[half] = f16_at(super + 108) * (float)((low | high << 4) - 32);
+    }
+}
+
+static void iq4_split(int8_t *quants, const uint8_t *nibbles)
+{
+    for (int j = 0; j < 16; j++) {
+        quants[j] = dtype_iq4_values[nibbles[j] & 15];
+        quants[j + 16] = dtype_iq4_values[nibbles[j] >> 4];
+    }
+}
+
+static void group_set_iq4_xs(struct group *group, const uint8_t *super, int sub)
+{
+    const int highs = super[2] | super[3] << 8;
+    const int low = super[4 + sub / 2] >> (sub % 2 * 4) & 15;
+    const int scale = (low | (highs >> (2 * sub) & 3) << 4) - 32;
+    group->scale[0] = group->scale[1] = f16_at(super) * (float)scale;
+    iq4_split(group->quants, super + 8 + sub * 16);
+}
+
 /* The block-th DEPTH elements of a file row of a quantised type. */
 static void group_set(struct group *group, const uint8_t *row, enum dtype dtype, int64_t block)
 {
@@ -163,6 +198,15 @@ static void group_set(struct group *group, const uint8_t *row, enum dtype dtype,
         break;
     case DTYPE_Q6_K:
         group_set_k6(group, at, sub);
+        break;
+    case DTYPE_Q3_K:
+        group_set_k3(group, at, sub);
+        break;
+    case DTYPE_IQ4_NL:
+        iq4_split(group->quants, at + 2);
+        break;
+    case DTYPE_IQ4_XS:
+        group_set_iq4_xs(group, at, sub);
         break;
     default:
         group_set_k45(group, at, sub, dtype == DTYPE_Q5_K);

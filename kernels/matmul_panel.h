@@ -11,19 +11,21 @@
  * | FLOATS       | f32 [k][r]                       |                 | 2048  | F32              |
  * | HALVES       | f16 [k][r]                       |                 | 1024  | F16              |
  * | PAIRS        | bf16 [k/2][r][k%2]               |                 | 1024  | BF16             |
- * | BYTES        | i8 [k][r]                        | f16 d[r]        | 544   | Q8_0, Q5_0       |
+ * | BYTES        | i8 [k][r]                        | f16 d[r]        | 544   | Q8_0, Q5_0,      |
+ * |              |                                  |                 |       | IQ4_NL           |
  * | NIBBLES      | u32 [k/8][r], k at bits 4 (k%8)  | f16 d[r]        | 288   | Q4_0             |
  * | NIBBLES_MIN  | as NIBBLES                       | f16 d[r], m[r]  | 320   | Q4_1             |
  * | WIDE_NIBBLES | as NIBBLES                       | f32 d[r], m[r]  | 384   | Q4_K             |
  * | WIDE_BYTES   | as BYTES                         | f32 d[r] twice, | 704   | Q5_1, Q5_K, Q6_K |
- * |              |                                  | then m[r]       |       |                  |
+ * |              |                                  | then m[r]       |       | Q3_K, IQ4_XS     |
  *
  * The two d[r] of WIDE_BYTES are those of k < 16 and k >= 16.
  *
  * An element is q d + m, where m = -8 d for NIBBLES and 0 for BYTES; that is exactly the file's
  * value, in float32, for every type: the products of the nested scales of the K types are exact.
- * Beside the file's, bytes are 1.3 times as many for Q4_K, 1.5 for Q5_0, 1.7 for Q6_K, 1.8 for Q5_1
- * and 2 for Q5_K: whole bytes and float32 scales are quick to read, and decode pays for it.
+ * Beside the file's, bytes are 1.3 times as many for Q4_K, 1.5 for Q5_0, 1.7 for Q6_K, 1.8 for
+ * Q5_1, 1.9 for IQ4_NL, 2 for Q5_K, 2.6 for IQ4_XS and 3.2 for Q3_K: whole bytes and float32 scales
+ * are quick to read, and decode pays for it.
  */
 #pragma once
 

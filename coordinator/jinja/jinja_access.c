@@ -85,10 +85,11 @@ static size_t character_offset(const char *text, size_t bytes, int64_t index)
 static enum status index_string(struct jinja_machine *machine, struct jinja_value *out,
                                 const struct jinja_string *string, int64_t index)
 {
-    const int64_t length = (int64_t)jinja_string_length(string);
     const struct jinja_string *slice;
     const char *text;
     TRY(jinja_machine_step_bytes(machine, string->bytes));
+    TRY(jinja_machine_step_slice(machine, string));
+    const int64_t length = (int64_t)jinja_string_length(string);
     if (index < -length || index >= length)
         return STATUS_OK;
     TRY(jinja_string_flat(machine->arena, &text, string));
@@ -194,6 +195,7 @@ static enum status slice_string(struct jinja_machine *machine, struct jinja_valu
     const struct jinja_string *slice;
     const char *text;
     TRY(jinja_string_flat(machine->arena, &text, string));
+    TRY(jinja_machine_step_slice(machine, string));
     if (range->step == 1) {
         const size_t first = character_offset(text, string->bytes, range->first);
         const int64_t length = range->end > range->first ? range->end - range->first : 0;
@@ -203,6 +205,7 @@ static enum status slice_string(struct jinja_machine *machine, struct jinja_valu
     for (int64_t at = range->first; range->step != 1 && is_within(range, at);) {
         const size_t first = character_offset(text, string->bytes, at);
         TRY(jinja_machine_step_bytes(machine, first * 8));
+        TRY(jinja_machine_step_slice(machine, string));
         TRY(jinja_text_add_slice(&result, string, first,
                                  first + character_offset(text + first, string->bytes - first, 1)));
         if (__builtin_add_overflow(at, range->step, &at))

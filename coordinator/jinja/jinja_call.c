@@ -70,6 +70,7 @@ enum status jinja_call_row(struct jinja_machine *machine, struct jinja_value *ou
                            const struct jinja_args *args)
 {
     struct jinja_call call = {.in = in, .all = args};
+    TRY(jinja_machine_step(machine, args->named_count));
     if (!row->run)
         return jinja_machine_fail(machine, STATUS_UNIMPLEMENTED, "the %s %s is not supported", what,
                                   row->name);
@@ -133,6 +134,7 @@ static enum status run_macro(struct jinja_machine *machine, struct jinja_value *
     const struct jinja_named_argument *caller = find_name(args, machine->words->caller);
     struct jinja_text text = {.arena = machine->arena};
     const struct jinja_string *string;
+    TRY(jinja_machine_step(machine, args->named_count * macro->parameters->count / 8));
     TRY(check_known(machine, macro, args));
     if (args->count > macro->parameters->count)
         return jinja_machine_fail(

@@ -34,14 +34,15 @@ static enum status strip_set(struct jinja_machine *machine, size_t *first, size_
     const char *set;
     size_t bytes;
     TRY(jinja_string_flat(machine->arena, &set, characters));
-    TRY(jinja_machine_step(machine, 1 + characters->bytes / 8));
     while (left && *first < *end) {
+        TRY(jinja_machine_step_bytes(machine, characters->bytes));
         bytes = character_bytes(text + *first, *end - *first);
         if (!has(set, characters->bytes, text + *first, bytes))
             break;
         *first += bytes;
     }
     while (right && *first < *end) {
+        TRY(jinja_machine_step_bytes(machine, characters->bytes));
         bytes = last_character_bytes(text + *first, *end - *first);
         if (!has(set, characters->bytes, text + *end - bytes, bytes))
             break;
@@ -65,6 +66,7 @@ enum status jinja_edit_strip(struct jinja_machine *machine, struct jinja_value *
         end -= right ? jinja_space_behind(text + first, end - first) : 0;
     }
     TRY(jinja_machine_step_bytes(machine, string->bytes - (end - first)));
+    TRY(jinja_machine_step_slice(machine, string));
     TRY(jinja_string_slice(machine->arena, &slice, string, first, end));
     *out = jinja_value_string(slice);
     return STATUS_OK;

@@ -204,7 +204,7 @@ static enum status evaluate_test(struct jinja_machine *machine, struct jinja_val
 static enum status evaluate_name(struct jinja_machine *machine, struct jinja_value *out,
                                  const struct jinja_node *node)
 {
-    *out = jinja_machine_find(machine, node->name);
+    TRY(jinja_machine_find(machine, out, node->name));
     if (out->kind == JINJA_UNDEFINED) {
         const struct jinja_function_row *row = jinja_globals_find(node->name->text);
         if (row)

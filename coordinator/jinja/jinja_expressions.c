@@ -251,8 +251,8 @@ static enum status read_call(struct jinja_parser *parser, const struct jinja_nod
     return jinja_parser_close(parser, made);
 }
 
-/* "a.b", "a.b.c": how a filter or test is named. */
-static enum status read_dotted(struct jinja_parser *parser, const struct jinja_name **name)
+/* How a filter or test is named: jinja2 takes "a.b" too, and no such one is known here. */
+static enum status read_undotted(struct jinja_parser *parser, const struct jinja_name **name)
 {
     TRY(jinja_parser_expect_name(parser, name));
     return jinja_parser_at(parser, ".") ? jinja_parser_refuse(parser, "a name with a point")
@@ -263,7 +263,7 @@ static enum status read_filter(struct jinja_parser *parser, const struct jinja_n
 {
     struct jinja_node *made;
     TRY(jinja_parser_node(parser, &made, JINJA_NODE_FILTER, parser->token));
-    TRY(read_dotted(parser, &made->name));
+    TRY(read_undotted(parser, &made->name));
     made->a = *node;
     if (jinja_parser_take(parser, "("))
         TRY(read_items(parser, &made->items, read_argument, ")"));
@@ -303,7 +303,7 @@ static enum status read_test(struct jinja_parser *parser, const struct jinja_nod
     const bool is_negated = jinja_parser_take_name(parser, "not");
     struct jinja_node *made;
     TRY(jinja_parser_node(parser, &made, JINJA_NODE_TEST, at));
-    TRY(read_dotted(parser, &made->name));
+    TRY(read_undotted(parser, &made->name));
     made->a = *node;
     if (jinja_parser_take(parser, "(")) {
         TRY(read_items(parser, &made->items, read_argument, ")"));

@@ -1,6 +1,7 @@
 /* Owns the list of filters, and those that work on one value. */
 #include "coordinator/jinja/jinja_filters.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +79,7 @@ static enum status safe(struct jinja_machine *machine, struct jinja_value *out,
 {
     const struct jinja_string *string, *copy;
     TRY(jinja_show_string(machine, &string, call->in));
+    TRY(jinja_machine_step_slice(machine, string));
     TRY(jinja_string_slice(machine->arena, &copy, string, 0, string->bytes));
     ((struct jinja_string *)copy)->is_safe = true;
     *out = jinja_value_string(copy);
@@ -179,11 +181,12 @@ static bool read_number(struct jinja_value *out, const char *text, size_t bytes,
     copy[bytes - first] = 0;
     if (strlen(copy) != bytes - first || strpbrk(copy, "xXpP(_"))
         return false;
+    errno = 0;
     if (is_float)
         *out = (struct jinja_value){.kind = JINJA_FLOAT, .real = strtod(copy, &end)};
     else
         *out = jinja_value_int(strtoll(copy, &end, 10));
-    return *end == 0;
+    return *end == 0 && (is_float || errno != ERANGE);
 }
 
 static enum status truncate_real(struct jinja_machine *machine, struct jinja_value *out,

@@ -63,15 +63,18 @@ enum status jinja_format(struct jinja_machine *machine, struct jinja_value *out,
             continue;
         }
         const bool is_doubled = place + 1 < string->bytes && text[place + 1] == brace;
+        TRY(jinja_machine_step_slice(machine, string));
         TRY(jinja_text_add_slice(&result, string, shown, place + is_doubled));
-        const char *end = memchr(text + place, '}', string->bytes - place);
+        const char *end = is_doubled ? NULL : memchr(text + place, '}', string->bytes - place);
         if (!is_doubled && (brace == '}' || !end))
             return jinja_machine_fail(machine, STATUS_INVALID_ARGUMENT,
                                       "format: a brace that is not closed or opened");
         if (!is_doubled) {
             const char *field = text + place + 1;
+            TRY(jinja_machine_step(machine, call->all->named_count));
             TRY(find_field(machine, &value, call->all, field, (size_t)(end - field), &next));
             TRY(jinja_show_string(machine, &part, value));
+            TRY(jinja_machine_step_slice(machine, part));
             TRY(jinja_text_add_string(&result, part));
         }
         place = is_doubled ? place + 2 : (size_t)(end - text) + 1;

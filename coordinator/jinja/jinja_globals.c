@@ -54,6 +54,8 @@ static enum status make(struct jinja_machine *machine, struct jinja_value *out,
         return jinja_machine_fail(machine, STATUS_UNIMPLEMENTED,
                                   "%s of something else than a dict and names is not supported",
                                   kind == JINJA_DICT ? "dict" : "namespace");
+    if (args->count == 1)
+        TRY(jinja_machine_step(machine, args->values[0].dict->count));
     for (size_t i = 0; args->count == 1 && i < args->values[0].dict->count; i++)
         TRY(jinja_dict_add(dict, args->values[0].dict->entries[i].key,
                            args->values[0].dict->entries[i].value));

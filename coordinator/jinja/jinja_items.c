@@ -37,6 +37,8 @@ enum status jinja_items_first(struct jinja_machine *machine, struct jinja_value 
                               const struct jinja_call *call)
 {
     struct jinja_list *list = call->in.list;
+    if (call->in.kind == JINJA_STRING)
+        return jinja_access_item(machine, out, call->in, jinja_value_int(0));
     if (call->in.kind != JINJA_ITERATOR)
         TRY(jinja_access_walk(machine, &list, call->in));
     *out = jinja_machine_undefined(NULL);
@@ -60,6 +62,8 @@ enum status jinja_items_last(struct jinja_machine *machine, struct jinja_value *
                              const struct jinja_call *call)
 {
     struct jinja_list *list;
+    if (call->in.kind == JINJA_STRING)
+        return jinja_access_item(machine, out, call->in, jinja_value_int(-1));
     TRY(refuse_iterator(machine, call->in));
     TRY(jinja_access_walk(machine, &list, call->in));
     *out = list->count > 0 ? list->items[list->count - 1] : jinja_machine_undefined(NULL);
@@ -117,6 +121,7 @@ static enum status step_into(struct jinja_machine *machine, struct jinja_value *
         is_number = part[i] >= '0' && part[i] <= '9';
         number = number * 10 + (part[i] - '0');
     }
+    TRY(jinja_machine_step_slice(machine, path));
     TRY(jinja_string_slice(machine->arena, &name, path, offset, offset + bytes));
     index = is_number ? jinja_value_int(number) : jinja_value_string(name);
     return jinja_access_item(machine, value, *value, index);

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { MESSAGE_BYTES = 400, BYTES_A_STEP = 64 };
+enum { MESSAGE_BYTES = 400, BYTES_A_STEP = 64, ITEMS_A_STEP = 8 };
 
 enum status jinja_machine_fail(const struct jinja_machine *machine, enum status status,
                                const char *format, ...)
@@ -32,6 +32,12 @@ enum status jinja_machine_step(struct jinja_machine *machine, size_t steps)
 enum status jinja_machine_step_bytes(struct jinja_machine *machine, size_t bytes)
 {
     return jinja_machine_step(machine, 1 + bytes / BYTES_A_STEP);
+}
+
+enum status jinja_machine_step_slice(struct jinja_machine *machine,
+                                     const struct jinja_string *string)
+{
+    return jinja_machine_step(machine, 1 + string->count / ITEMS_A_STEP);
 }
 
 enum status jinja_machine_enter(struct jinja_machine *machine)
@@ -65,14 +71,26 @@ enum status jinja_machine_open_scope(struct jinja_machine *machine, struct jinja
     return STATUS_OK;
 }
 
+/* NULL where the scope does not have it. `seen` counts the bindings that were looked at. */
+static struct jinja_binding *find_binding(const struct jinja_scope *scope,
+                                          const struct jinja_name *name, size_t *seen)
+{
+    struct jinja_binding *there = scope->bindings;
+    for (; there && there->name != name; there = there->next)
+        ++*seen;
+    return there;
+}
+
 enum status jinja_machine_put(struct jinja_machine *machine, const struct jinja_name *name,
                               struct jinja_value value)
 {
-    for (struct jinja_binding *there = machine->scope->bindings; there; there = there->next)
-        if (there->name == name) {
-            there->value = value;
-            return STATUS_OK;
-        }
+    size_t seen = 0;
+    struct jinja_binding *there = find_binding(machine->scope, name, &seen);
+    TRY(jinja_machine_step(machine, seen / ITEMS_A_STEP));
+    if (there) {
+        there->value = value;
+        return STATUS_OK;
+    }
     struct jinja_binding *binding = jinja_arena_take(machine->arena, sizeof *binding);
     if (!binding)
         return no_room(machine);
@@ -81,14 +99,17 @@ enum status jinja_machine_put(struct jinja_machine *machine, const struct jinja_
     return STATUS_OK;
 }
 
-struct jinja_value jinja_machine_find(const struct jinja_machine *machine,
-                                      const struct jinja_name *name)
+enum status jinja_machine_find(struct jinja_machine *machine, struct jinja_value *value,
+                               const struct jinja_name *name)
 {
-    for (const struct jinja_scope *scope = machine->scope; scope; scope = scope->parent)
-        for (const struct jinja_binding *there = scope->bindings; there; there = there->next)
-            if (there->name == name)
-                return there->value;
-    return jinja_machine_undefined(name->string);
+    const struct jinja_binding *there = NULL;
+    size_t seen = 0;
+    for (const struct jinja_scope *scope = machine->scope; scope && !there; scope = scope->parent) {
+        there = find_binding(scope, name, &seen);
+        seen++;
+    }
+    *value = there ? there->value : jinja_machine_undefined(name->string);
+    return jinja_machine_step(machine, seen / ITEMS_A_STEP);
 }
 
 struct jinja_value jinja_machine_undefined(const struct jinja_string *name)

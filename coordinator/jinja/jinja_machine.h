@@ -68,6 +68,10 @@ MUST_CHECK enum status jinja_machine_step(struct jinja_machine *machine, size_t 
 /* Work on bytes, such as searching in a text. */
 MUST_CHECK enum status jinja_machine_step_bytes(struct jinja_machine *machine, size_t bytes);
 
+/* Cutting a part out of a text, which looks at its pieces one after the other. */
+MUST_CHECK enum status jinja_machine_step_slice(struct jinja_machine *machine,
+                                                const struct jinja_string *string);
+
 /* Goes one level deeper; jinja_machine_leave comes back. OUT_OF_RANGE past the limit. */
 MUST_CHECK enum status jinja_machine_enter(struct jinja_machine *machine);
 void jinja_machine_leave(struct jinja_machine *machine);
@@ -80,8 +84,8 @@ MUST_CHECK enum status jinja_machine_put(struct jinja_machine *machine,
                                          const struct jinja_name *name, struct jinja_value value);
 
 /* Undefined where no scope has it. */
-struct jinja_value jinja_machine_find(const struct jinja_machine *machine,
-                                      const struct jinja_name *name);
+MUST_CHECK enum status jinja_machine_find(struct jinja_machine *machine, struct jinja_value *value,
+                                          const struct jinja_name *name);
 
 /* Undefined, with what was looked for. */
 struct jinja_value jinja_machine_undefined(const struct jinja_string *name);

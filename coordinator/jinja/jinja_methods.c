@@ -68,6 +68,7 @@ static enum status has_affix(struct jinja_machine *machine, struct jinja_value *
             continue;
         const size_t first = at_start ? 0 : string->bytes - affix.string->bytes;
         TRY(jinja_machine_step_bytes(machine, affix.string->bytes));
+        TRY(jinja_machine_step_slice(machine, string));
         TRY(jinja_string_slice(machine->arena, &part, string, first, first + affix.string->bytes));
         if (jinja_string_compare(part, affix.string) == 0)
             *out = jinja_value_bool(true);
@@ -94,6 +95,7 @@ static enum status remove_affix(struct jinja_machine *machine, struct jinja_valu
     struct jinja_value has;
     TRY(want_string(machine, call->argument[0], "what is removed"));
     TRY(has_affix(machine, &has, call, at_start));
+    TRY(jinja_machine_step_slice(machine, string));
     const size_t bytes = has.truth ? call->argument[0].string->bytes : 0;
     TRY(jinja_string_slice(machine->arena, &slice, string, at_start ? bytes : 0,
                            at_start ? string->bytes : string->bytes - bytes));
@@ -133,7 +135,7 @@ static enum status add_slice(struct jinja_machine *machine, struct jinja_list *l
                              const struct jinja_string *string, size_t first, size_t end)
 {
     const struct jinja_string *slice;
-    TRY(jinja_machine_step(machine, 1 + string->count / 8));
+    TRY(jinja_machine_step_slice(machine, string));
     TRY(jinja_string_slice(machine->arena, &slice, string, first, end));
     return jinja_list_add(list, jinja_value_string(slice));
 }
@@ -214,8 +216,11 @@ static enum status locate(struct jinja_machine *machine, struct jinja_value *out
     if (bytes > 0 && found == string->bytes)
         return STATUS_OK;
     for (size_t next = found; is_last && bytes > 0 && next < string->bytes;
-         next = jinja_operators_find(text, next + 1, string->bytes, needle, bytes))
+         next = jinja_operators_find(text, next + 1, string->bytes, needle, bytes)) {
+        TRY(jinja_machine_step_bytes(machine, 8 * bytes)); /* a needle is prepared each time */
         found = next;
+    }
+    TRY(jinja_machine_step_slice(machine, string));
     TRY(jinja_string_slice(machine->arena, &before, string, 0, found));
     *out = jinja_value_int((int64_t)jinja_string_length(before));
     return STATUS_OK;
@@ -285,6 +290,7 @@ static enum status isdigit_text(struct jinja_machine *machine, struct jinja_valu
 {
     const struct jinja_string *string = call->in.string;
     bool are_digits = string->bytes > 0;
+    TRY(jinja_machine_step_bytes(machine, 8 * string->bytes));
     for (size_t i = 0; i < string->count; i++)
         for (size_t b = 0; b < string->pieces[i].bytes; b++) {
             const unsigned char byte = (unsigned char)string->pieces[i].text[b];

@@ -91,6 +91,9 @@ enum status jinja_parser_name(struct jinja_parser *parser, const struct jinja_na
             *name = known;
             return STATUS_OK;
         }
+    if (parser->names_count++ == JINJA_PARSER_NAMES_MAX)
+        return fail(STATUS_OUT_OF_RANGE, "chat template, line %d, column %d: more than %d names",
+                    parser->token->line, parser->token->column, JINJA_PARSER_NAMES_MAX);
     struct jinja_name *made = jinja_arena_take(parser->arena, sizeof *made);
     char *copy = jinja_arena_take(parser->arena, bytes + 1);
     if (!made || !copy)

@@ -11,10 +11,14 @@
 /* Of the tree, and of brackets and tags that are read in each other. */
 enum { JINJA_PARSER_DEPTH_MAX = 150 };
 
+/* Different ones in a template: published ones have some hundreds. */
+enum { JINJA_PARSER_NAMES_MAX = 4096 };
+
 struct jinja_parser {
     struct jinja_arena *arena;
     const struct jinja_token *token; /* the next one */
     struct jinja_name *names;
+    int names_count;
     int depth;
     int loops; /* around what is read */
 };

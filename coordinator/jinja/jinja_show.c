@@ -99,6 +99,7 @@ static enum status show_repr(struct jinja_machine *machine, struct jinja_text *t
                              (utf8proc_ssize_t)(string->bytes - place), &character);
         repr_escape(escape, sizeof escape, character, quote);
         if (escape[0]) {
+            TRY(jinja_machine_step_slice(machine, string));
             TRY(jinja_text_add_slice(to, string, shown, place));
             TRY(jinja_text_copy(to, escape, strlen(escape)));
             shown = place + (size_t)bytes;

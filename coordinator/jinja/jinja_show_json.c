@@ -62,6 +62,7 @@ static enum status show_text(struct json *json, const struct jinja_string *strin
         escape_of(escape, sizeof escape, character, json->args->is_ascii);
         if (!escape[0])
             continue;
+        TRY(jinja_machine_step_slice(json->machine, string));
         TRY(jinja_text_add_slice(json->to, string, shown, place));
         TRY(jinja_text_copy(json->to, escape, strlen(escape)));
         shown = place + bytes;

@@ -418,10 +418,18 @@ class Plans(Folder):
 
     def test_weights_are_counted_as_each_variant_lays_them(self):
         """K-quants take more room in some layouts than in the file."""
-        path = self.path("mixed.gguf")
-        subprocess.run([TINY_MODEL_FILE, path, "mixed"], check=True, timeout=60)
+        self.counted("mixed", {"F32", "Q4_K", "Q5_K", "Q6_K", "Q5_0", "Q5_1"})
+
+    def test_small_types_are_named_and_counted(self):
+        for name in ("Q3_K", "IQ4_NL", "IQ4_XS"):
+            with self.subTest(name):
+                self.counted(name, {"F32", name})
+
+    def counted(self, form, names):
+        path = self.path(form + ".gguf")
+        subprocess.run([TINY_MODEL_FILE, path, form], check=True, timeout=60)
         types = json.loads(longhaul("inspect", "--json", path).stdout)["types"]
-        self.assertEqual({kind["type"] for kind in types}, {"F32", "Q4_K", "Q5_K", "Q6_K", "Q5_0", "Q5_1"})
+        self.assertEqual({kind["type"] for kind in types}, names)
         described = subprocess.run([os.path.join(BIN, "longhaul-worker"), "--describe"], check=True, capture_output=True,
                                    timeout=60)
         worker = json.loads(described.stdout)

@@ -71,7 +71,7 @@ int main(int count, char **arguments)
     struct bench bench = {.y = gpu_timing_memory((size_t)out * 4),
                           .x = gpu_timing_memory((size_t)in * 4),
                           .expanded = gpu_timing_memory((size_t)(out * in) * 2)};
-    for (int dtype = 0; dtype < DTYPE_COUNT; dtype++) {
+    for (int dtype = 0; dtype < DTYPE_ON_GPU; dtype++) {
         const size_t bytes = (size_t)out * dtype_row_bytes((enum dtype)dtype, in);
         bench.sets = gpu_timing_sets(bytes);
         for (int s = 0; s < bench.sets; s++)

@@ -610,7 +610,7 @@ static void expands_every_type_exactly(void **unused)
 {
     (void)unused;
     enum { OUT = 37, IN = 768, FIRST = 5, END = 36, IDS = 9 };
-    for (int dtype = 0; dtype < DTYPE_COUNT; dtype++) {
+    for (int dtype = 0; dtype < DTYPE_ON_GPU; dtype++) {
         struct weights_case c = weights_case_create((enum dtype)dtype, OUT, IN);
         const enum dtype operand = dtype % 2 ? DTYPE_BF16 : DTYPE_F16;
         struct gpu_memory out = gpu_memory_create((END - FIRST) * IN * 2, NULL, POISON);
@@ -727,10 +727,10 @@ static void multiplies_every_type(void **unused)
     (void)unused;
     enum { IN = 1280 };
     static const int64_t row_counts[] = {1, 2, 8, 11};
-    for (int dtype = 0; dtype < DTYPE_COUNT; dtype++) {
+    for (int dtype = 0; dtype < DTYPE_ON_GPU; dtype++) {
         struct weights_case c[2] = {
             weights_case_create((enum dtype)dtype, 45, IN),
-            weights_case_create((enum dtype)((dtype + 3) % DTYPE_COUNT), 16, IN),
+            weights_case_create((enum dtype)((dtype + 3) % DTYPE_ON_GPU), 16, IN),
         };
         for (int n = 0; n < 4; n++) {
             expect_product(c, row_counts[n], 0, 61, n % 2);
@@ -754,7 +754,7 @@ static void refuses_what_it_has_no_kernel_for(void **unused)
     assert_int_equal(kernels->matmul_decode(&product, NULL), 1); /* half a block */
     product.matrices[0] = (struct kernels_cuda_matrix){.dtype = DTYPE_F32, .out = 1, .in = 24};
     assert_int_equal(kernels->matmul_decode(&product, NULL), 1);
-    product.matrices[0].dtype = DTYPE_COUNT;
+    product.matrices[0].dtype = DTYPE_ON_GPU;
     assert_int_equal(kernels->matmul_decode(&product, NULL), 1);
     const struct kernels_cuda_rmsnorm norm = {.rows = 1, .width = 6};
     assert_int_equal(kernels->rmsnorm(&norm, NULL), 1);

@@ -50,7 +50,8 @@ static void fill_block(struct random *random, uint8_t *block, enum dtype dtype, 
     bool has_min =
         dtype == DTYPE_Q4_1 || dtype == DTYPE_Q5_1 || dtype == DTYPE_Q4_K || dtype == DTYPE_Q5_K;
     float min = is_exact ? (float)random_between(random, -3, 4) : random_float(random);
-    put_half(block + (dtype == DTYPE_Q6_K ? 208 : 0), scale_of(random, is_exact));
+    const int scale_at = dtype == DTYPE_Q6_K ? 208 : dtype == DTYPE_Q3_K ? 108 : 0;
+    put_half(block + scale_at, scale_of(random, is_exact));
     if (has_min)
         put_half(block + 2, min);
     if (!is_exact)
@@ -61,6 +62,12 @@ static void fill_block(struct random *random, uint8_t *block, enum dtype dtype, 
         for (int i = 8; i < 12; i++)
             block[4 + i] &= 0x33;
     }
+    if (dtype == DTYPE_Q3_K) /* scales of 1 and 2, 32 above */
+        for (int i = 0; i < 12; i++)
+            block[96 + i] = (uint8_t)(i >= 8 ? 0xaa : random_between(random, 0, 2) ? 0x12 : 0x21);
+    if (dtype == DTYPE_IQ4_XS) /* the same */
+        for (int i = 2; i < 8; i++)
+            block[i] = (uint8_t)(i < 4 ? 0xaa : 0x11 * random_between(random, 1, 2));
     for (int i = 0; dtype == DTYPE_Q6_K && i < 16; i++)
         block[192 + i] = (uint8_t)(int8_t)random_between(random, -2, 3);
 }
@@ -458,10 +465,13 @@ static void packed_bytes_are_about_the_files_bytes(void **state)
             enum dtype dtype = (enum dtype)d;
             size_t file = 512 * dtype_row_bytes(dtype, 768);
             size_t packed = subjects_at(s)->matmul_packed_bytes(dtype, 512, 768);
-            bool is_wide = d == DTYPE_Q5_0 || d == DTYPE_Q5_1 || d == DTYPE_Q4_K ||
-                           d == DTYPE_Q5_K || d == DTYPE_Q6_K;
+            static const double wider[DTYPE_COUNT] = {
+                [DTYPE_Q5_0] = 2.01, [DTYPE_Q5_1] = 2.01,  [DTYPE_Q4_K] = 2.01,
+                [DTYPE_Q5_K] = 2.01, [DTYPE_Q6_K] = 2.01,  [DTYPE_IQ4_NL] = 2.01,
+                [DTYPE_Q3_K] = 3.21, [DTYPE_IQ4_XS] = 2.6,
+            };
             assert_true(packed >= file);
-            assert_true((double)packed <= (double)file * (is_wide ? 2.01 : 1.0) + 64);
+            assert_true((double)packed <= (double)file * (wider[d] > 0 ? wider[d] : 1.0) + 64);
         }
 }
 

@@ -229,6 +229,22 @@ static void what_a_gpu_does_not_compute_is_refused_by_name(void **state)
     unlink(path);
 }
 
+static void a_weight_type_that_a_gpu_does_not_read_is_refused_by_name(void **state)
+{
+    (void)state;
+    static const struct tiny_model_shape shape = {
+        .layers = 1, .hidden = 96, .heads = 4, .kv_heads = 2, .head_dim = 32, .ffn = 160};
+    char path[TINY_MODEL_PATH_BYTES];
+    struct engine_case wanted = score_case("rope", 70);
+    struct engine_outcome outcome;
+    tiny_model_make(path, &shape, DTYPE_IQ4_NL);
+    wanted.model_path = path;
+    onto_the_device(&wanted);
+    assert_int_equal(engine_ranks_run(&outcome, &wanted), STATUS_UNIMPLEMENTED);
+    assert_non_null(strstr(status_message(), "the GPU does not multiply with weights of IQ4_NL"));
+    unlink(path);
+}
+
 /* A window that lies across the boundary of two ranges: each is a piece of work of its own. */
 static void keys_of_two_ranges_are_cut_at_their_boundary(void **state)
 {
@@ -447,6 +463,7 @@ int main(void)
         cmocka_unit_test(ring_and_replicated_queries_agree_within_rounding),
         cmocka_unit_test(models_of_other_shapes_and_formats_agree),
         cmocka_unit_test(what_a_gpu_does_not_compute_is_refused_by_name),
+        cmocka_unit_test(a_weight_type_that_a_gpu_does_not_read_is_refused_by_name),
         cmocka_unit_test(keys_of_two_ranges_are_cut_at_their_boundary),
         cmocka_unit_test(a_token_is_recorded_once_and_replayed),
         cmocka_unit_test(decode_on_devices_follows_the_cpu),

@@ -364,6 +364,39 @@ static void a_model_of_mixed_block_formats_is_the_same_for_any_ranks(void **stat
     unlink(path);
 }
 
+/* The types of small files: a model in one of them is the float32 model of the same values, and so
+ * it is with fast kernels and on two workers. */
+static void small_types_score_as_float32_of_their_values(void **state)
+{
+    (void)state;
+    static const enum dtype small[] = {DTYPE_Q3_K, DTYPE_IQ4_NL, DTYPE_IQ4_XS};
+    struct tiny_model_shape shape = {
+        .layers = 2, .hidden = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, .ffn = 512};
+    for (size_t s = 0; s < sizeof small / sizeof small[0]; s++) {
+        char path[TINY_MODEL_PATH_BYTES], twin_path[TINY_MODEL_PATH_BYTES];
+        struct engine_case wanted = score_case("rope", 150);
+        struct engine_outcome twin, one;
+        shape.values_of = DTYPE_F32;
+        tiny_model_make(path, &shape, small[s]);
+        shape.values_of = small[s];
+        tiny_model_make(twin_path, &shape, DTYPE_F32);
+        wanted.model_path = twin_path;
+        wanted.kernels = "reference";
+        engine_checks_run(&twin, &wanted);
+        wanted.model_path = path;
+        engine_checks_close(&wanted, &twin, allowed_apart("reference"));
+        wanted.kernels = NULL;
+        engine_checks_close(&wanted, &twin, allowed_apart(NULL));
+        engine_checks_run(&one, &wanted);
+        wanted.ranks = 2;
+        engine_checks_same_bits(&wanted, &one);
+        engine_outcome_free(&one);
+        engine_outcome_free(&twin);
+        unlink(twin_path);
+        unlink(path);
+    }
+}
+
 static void memory_falls_with_the_number_of_workers(void **state)
 {
     (void)state;
@@ -403,6 +436,7 @@ int main(void)
         cmocka_unit_test(the_last_heads_stream_and_the_others_see_all),
         cmocka_unit_test(rerope_is_what_comes_near_it),
         cmocka_unit_test(a_model_of_mixed_block_formats_is_the_same_for_any_ranks),
+        cmocka_unit_test(small_types_score_as_float32_of_their_values),
         cmocka_unit_test(memory_falls_with_the_number_of_workers),
         cmocka_unit_test(a_prompt_beyond_the_context_is_refused_with_the_numbers),
     };

@@ -197,6 +197,76 @@ static void pack_q6_k(uint8_t *block, const float *in)
     }
 }
 
+/* The largest magnitude. */
+static float reach_of(const float *in, int count)
+{
+    float most = 0;
+    for (int i = 0; i < count; i++)
+        most = fmaxf(most, fabsf(in[i]));
+    return most;
+}
+
+/* Numbers of -4 .. 3, of which 3 steps reach the largest. */
+static void pack_q3_k(uint8_t *block, const float *in)
+{
+    const float super_scale = rounded_f16(reach_of(in, SUPER) / 3 / 31);
+    memset(block, 0, dtype_block_bytes(DTYPE_Q3_K));
+    put_f16(block + 108, super_scale);
+    for (int sub = 0; sub < SUPER / 16; sub++) {
+        const float reach = reach_of(in + sub * 16, 16) / 3;
+        const int scale = super_scale > 0 ? nearest(reach / super_scale, 0, 31) : 0;
+        const float step = super_scale * (float)scale;
+        block[96 + sub % 8] |= (uint8_t)(((scale + 32) & 15) << sub / 8 * 4);
+        block[96 + 8 + sub % 4] |= (uint8_t)((scale + 32) >> 4 << sub / 4 * 2);
+        for (int i = sub * 16; i < sub * 16 + 16; i++) {
+            const int value = step > 0 ? nearest(in[i] / step, -4, 3) : 0;
+            block[32 + i / 128 * 32 + i % 32] |= (uint8_t)((value & 3) << i % 128 / 32 * 2);
+            block[i % 32] |= (uint8_t)((value >= 0) << i / 32);
+        }
+    }
+}
+
+/* The nearest of the 16 values of IQ4_NL. */
+static int nearest_iq4(float value)
+{
+    int best = 0;
+    for (int i = 1; i < 16; i++)
+        if (fabsf(value - (float)dtype_iq4_values[i]) <
+            fabsf(value - (float)dtype_iq4_values[best]))
+            best = i;
+    return best;
+}
+
+static void pack_iq4(uint8_t *nibbles, const float *in, float scale)
+{
+    for (int i = 0; i < BLOCK / 2; i++) {
+        const int low = scale > 0 ? nearest_iq4(in[i] / scale) : 8;
+        const int high = scale > 0 ? nearest_iq4(in[i + BLOCK / 2] / scale) : 8;
+        nibbles[i] = (uint8_t)(low | high << 4);
+    }
+}
+
+static void pack_iq4_nl(uint8_t *block, const float *in)
+{
+    const float scale = rounded_f16(reach_of(in, BLOCK) / 113);
+    put_f16(block, scale);
+    pack_iq4(block + 2, in, scale);
+}
+
+static void pack_iq4_xs(uint8_t *block, const float *in)
+{
+    const float super_scale = rounded_f16(reach_of(in, SUPER) / 113 / 31);
+    memset(block, 0, dtype_block_bytes(DTYPE_IQ4_XS));
+    put_f16(block, super_scale);
+    for (int sub = 0; sub < SUBS; sub++) {
+        const float reach = reach_of(in + sub * BLOCK, BLOCK) / 113;
+        const int scale = super_scale > 0 ? nearest(reach / super_scale, 0, 31) : 0;
+        block[2 + sub / 4] |= (uint8_t)((scale + 32) >> 4 << sub % 4 * 2);
+        block[4 + sub / 2] |= (uint8_t)(((scale + 32) & 15) << sub % 2 * 4);
+        pack_iq4(block + 8 + sub * 16, in + sub * BLOCK, super_scale * (float)scale);
+    }
+}
+
 static void pack_plain(uint8_t *out, float value, enum dtype dtype)
 {
     if (dtype == DTYPE_F32) {
@@ -210,9 +280,10 @@ static void pack_plain(uint8_t *out, float value, enum dtype dtype)
 void quantize_row(void *row, const float *in, enum dtype dtype, int64_t elements)
 {
     static void (*const pack[DTYPE_COUNT])(uint8_t *, const float *) = {
-        [DTYPE_Q4_0] = pack_q4_0, [DTYPE_Q4_1] = pack_q4_1, [DTYPE_Q5_0] = pack_q5_0,
-        [DTYPE_Q5_1] = pack_q5_1, [DTYPE_Q8_0] = pack_q8_0, [DTYPE_Q4_K] = pack_q4_k,
-        [DTYPE_Q5_K] = pack_q5_k, [DTYPE_Q6_K] = pack_q6_k,
+        [DTYPE_Q4_0] = pack_q4_0,     [DTYPE_Q4_1] = pack_q4_1,     [DTYPE_Q5_0] = pack_q5_0,
+        [DTYPE_Q5_1] = pack_q5_1,     [DTYPE_Q8_0] = pack_q8_0,     [DTYPE_Q4_K] = pack_q4_k,
+        [DTYPE_Q5_K] = pack_q5_k,     [DTYPE_Q6_K] = pack_q6_k,     [DTYPE_Q3_K] = pack_q3_k,
+        [DTYPE_IQ4_NL] = pack_iq4_nl, [DTYPE_IQ4_XS] = pack_iq4_xs,
     };
     int block_elements = dtype_block_elements(dtype);
     assert(elements % block_elements == 0);

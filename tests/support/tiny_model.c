@@ -231,6 +231,15 @@ static size_t tensor_bytes(const struct tensor *tensor)
     return row_bytes * (size_t)rows;
 }
 
+static void round_to(enum dtype dtype, float *values, int64_t count)
+{
+    uint8_t *row = malloc(dtype_row_bytes(dtype, count));
+    assert(row);
+    quantize_row(row, values, dtype, count);
+    dtype_dequantize_row(values, row, dtype, count);
+    free(row);
+}
+
 /* Rows from number `distinct_rows` on repeat the first ones; 0: none do. The file has room. */
 static void write_data(struct gguf_writer *file, const struct tensor *tensor,
                        const struct tiny_model_shape *shape, struct random *random)
@@ -257,6 +266,8 @@ static void write_data(struct gguf_writer *file, const struct tensor *tensor,
             values[0] = NAN;
         if (tensor->role == MODEL_ATTN_V && shape->silent_heads >> r / shape->head_dim & 1)
             memset(values, 0, (size_t)tensor->columns * sizeof *values);
+        if (tensor->rows > 0)
+            round_to(shape->values_of, values, tensor->columns);
         quantize_row(row, values, tensor->dtype, tensor->columns);
         gguf_writer_bytes(file, row, row_bytes);
     }

@@ -58,6 +58,9 @@ struct tiny_model_shape {
     /* As "Q4_K_M" files: the embedding Q6_K, each matrix of a layer another of Q4_K, Q5_K, Q6_K,
      * Q5_0, Q5_1, each layer otherwise; widths divide by 256. */
     bool mixed;
+    /* Of the matrices, the values that rows of this type stand for, whatever type they are written
+     * in; F32: as they were drawn. */
+    enum dtype values_of;
 };
 
 /* Matrices and embedding have `dtype`, unless they are mixed, norms F32. The same arguments make

@@ -93,6 +93,7 @@ static void what_is_not_supported_is_named_with_its_place(void **state)
         {"{{ raise_exception('never') }}", STATUS_INVALID_ARGUMENT,
          "the template refuses the conversation: never"},
         {"{{ 9223372036854775807 + 1 }}", STATUS_OUT_OF_RANGE, "64 bits"},
+        {"{{ '99999999999999999999' | int }}", STATUS_UNIMPLEMENTED, "64 bits"},
         {"{# x", STATUS_INVALID_ARGUMENT, "comment"},
         {"\xff", STATUS_INVALID_ARGUMENT, "UTF-8"},
     };
@@ -226,6 +227,71 @@ static void long_texts_are_compared_for_steps(void **state)
     }
 }
 
+/* Each takes minutes where its work is not counted. */
+static void all_work_takes_steps(void **state)
+{
+    (void)state;
+    static const char *const worked[] = {
+        "{% set s = 'ab' * 500000 %}{{ s.rfind(s[:500000]) }}",
+        "{% set s = 'ab' * 500000 %}{{ s.strip('cd' * 100000 ~ 'ab') }}",
+        "{% set s = '\"' * 500000 %}{{ s | tojson }}",
+        "{% set s = '\"\\'' * 500000 %}{{ [s] }}",
+        "{{ ('{{' * 500000).format() }}",
+        "{% set s = 'x' * 500000 %}{% for i in range(99999) %}{% set y = s[0] %}{% endfor %}",
+        "{% set s = 'x' * 500000 %}{% for i in range(99999) %}{% set y = s.endswith('x') %}"
+        "{% endfor %}",
+    };
+    for (size_t i = 0; i < sizeof worked / sizeof worked[0]; i++) {
+        char out[OUT_BYTES];
+        const enum status status = render_text(out, worked[i]);
+        if (status != STATUS_OUT_OF_RANGE || !strstr(status_message(), "limit of steps"))
+            fail_msg("%s: %s %s", worked[i], status_name(status), status_message());
+    }
+}
+
+/* "a0=1, a1=1, ..." with `count` names; the caller frees it. */
+static char *many_names(const char *before, const char *name, size_t count, const char *behind)
+{
+    const size_t room = strlen(before) + count * (strlen(name) + 16) + strlen(behind) + 1;
+    char *made = malloc(room);
+    assert_non_null(made);
+    size_t used = (size_t)snprintf(made, room, "%s", before);
+    for (size_t i = 0; i < count; i++)
+        used += (size_t)snprintf(made + used, room - used, "%s%zu=1,", name, i);
+    snprintf(made + used - 1, room - used + 1, "%s", behind);
+    return made;
+}
+
+static void names_are_few_and_cost_steps(void **state)
+{
+    (void)state;
+    char out[OUT_BYTES];
+    char *source = many_names("{{ f(", "a", 5000, ") }}");
+    assert_int_equal(render_text(out, source), STATUS_OUT_OF_RANGE);
+    assert_non_null(strstr(status_message(), "names"));
+    free(source);
+    source = many_names("{% macro f(", "a", 3000,
+                        ") %}{% endmacro %}{% for i in range(9999) %}{{ f() }}{% endfor %}");
+    assert_int_equal(render_text(out, source), STATUS_OUT_OF_RANGE);
+    assert_non_null(strstr(status_message(), "limit of steps"));
+    free(source);
+}
+
+static void a_namespace_has_members_of_any_length(void **state)
+{
+    (void)state;
+    char out[OUT_BYTES];
+    char *source =
+        repeated("{% set n = namespace() %}{% set n.", "a", 100, " = 2 %}{{ n['a' * 100] }}");
+    assert_int_equal(render_text(out, source), STATUS_OK);
+    assert_string_equal(out, "2");
+    free(source);
+    assert_int_equal(render_text(out, "{{ 'a\xC3\xA9' | last }}{{ 'xy' | first }}"
+                                      "{{ ('' | last) is undefined }}"),
+                     STATUS_OK);
+    assert_string_equal(out, "\xC3\xA9xTrue");
+}
+
 static void what_writes_too_much_is_refused(void **state)
 {
     (void)state;
@@ -257,6 +323,9 @@ int main(void)
         cmocka_unit_test(what_does_not_end_is_refused),
         cmocka_unit_test(comparing_what_shares_its_parts_ends),
         cmocka_unit_test(long_texts_are_compared_for_steps),
+        cmocka_unit_test(all_work_takes_steps),
+        cmocka_unit_test(names_are_few_and_cost_steps),
+        cmocka_unit_test(a_namespace_has_members_of_any_length),
         cmocka_unit_test(what_writes_too_much_is_refused),
         cmocka_unit_test(a_template_has_at_most_so_many_bytes),
     };

@@ -63,6 +63,11 @@ static enum status take_matrix(struct loader *loader, struct kernels_cuda_matrix
 {
     const struct model_tensor tensor = model_tensor(loader->model, role, layer);
     const bool rotates = model_role_is_by_head(role);
+    if (tensor.dtype >= DTYPE_ON_GPU)
+        return fail(STATUS_UNIMPLEMENTED,
+                    "the GPU does not multiply with weights of %s: start workers with `--device "
+                    "cpu`",
+                    dtype_name(tensor.dtype));
     const size_t row_bytes = dtype_row_bytes(tensor.dtype, tensor.columns);
     char *to = place(loader, row_bytes * (size_t)tensor.rows);
     *matrix = (struct kernels_cuda_matrix){to, tensor.dtype, tensor.rows, tensor.columns};
