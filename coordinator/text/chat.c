@@ -6,14 +6,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "coordinator/jinja/jinja_template.h"
 #include "coordinator/text/chat_builtin.h"
 #include "coordinator/text/chat_source.h"
+#include "coordinator/text/turn_mark.h"
 #include "proto/model/vocab.h"
 #include "proto/utf8_check.h"
 
-enum { NONE = -1, QUOTED_BYTES = 60, REASON_BYTES = 600, CONTROL_BYTES_MAX = 64 };
+enum { NONE = -1, QUOTED_BYTES = 60, REASON_BYTES = 600 };
 
 struct chat {
     const struct tokenizer *tokenizer;
@@ -29,6 +31,9 @@ struct chat {
  * Llama's templates fall back to (docs/decisions/chat-forms.md). */
 static const struct tm today = {
     .tm_mday = 26, .tm_mon = 6, .tm_year = 124, .tm_wday = 5, .tm_yday = 207};
+
+/* What a template is tried with. */
+static const char question[] = "Hello";
 
 static bool role_is(const struct chat_message *message, const char *role)
 {
@@ -107,14 +112,52 @@ static enum status make_variables(const struct chat *chat, struct jinja_dict **v
     return put_token(chat, *variables, "unk_token", chat->unknown);
 }
 
-/* The end of the run of own text that begins with this piece, as a number of bytes behind it; own
- * pieces that follow each other are one text. */
-static size_t own_bytes(const struct jinja_string *text, size_t *piece)
+/* The length of the run that begins with this piece; pieces of one origin that follow each other
+ * are one text. */
+static size_t run_bytes(const struct jinja_string *text, size_t *piece)
 {
+    const bool is_own = text->pieces[*piece].is_own;
     size_t bytes = 0;
-    for (; *piece < text->count && text->pieces[*piece].is_own; ++*piece)
+    for (; *piece < text->count && text->pieces[*piece].is_own == is_own; ++*piece)
         bytes += text->pieces[*piece].bytes;
     return bytes;
+}
+
+/* What is written like a control token must be one: otherwise a document could spell it too, and
+ * forge a turn. */
+static enum status check_own(const struct chat *chat, const char *text, size_t bytes)
+{
+    size_t length;
+    for (size_t place = turn_mark_find(&length, text, 0, bytes); place < bytes;
+         place = turn_mark_find(&length, text, place + length, bytes)) {
+        char token[TURN_MARK_BYTES_MAX];
+        memcpy(token, text + place, length);
+        token[length] = 0;
+        if (tokenizer_control_id(chat->tokenizer, token) == NONE)
+            return fail(STATUS_UNIMPLEMENTED,
+                        "it writes %s, which the vocabulary does not mark as a control token",
+                        token);
+    }
+    return STATUS_OK;
+}
+
+/* The reason that was worded last, and what to do. */
+static enum status refuse(const char *origin)
+{
+    char reason[REASON_BYTES];
+    snprintf(reason, sizeof reason, "%s", status_message());
+    return fail(STATUS_UNIMPLEMENTED,
+                "the chat template (%s) cannot be used: %s; name another by --chat-template NAME "
+                "or FILE, or use --raw to send a prompt without one",
+                origin, reason);
+}
+
+/* The ids of text[encoded, place), which begins behind a control token, unless `encoded` is 0. */
+static enum status encode_stretch(const struct chat *chat, struct id_list *ids, const char *text,
+                                  size_t encoded, size_t place)
+{
+    return tokenizer_encode(chat->tokenizer, ids, text + encoded, place - encoded,
+                            encoded > 0 ? TOKENIZER_CONTINUES : 0);
 }
 
 /* Control tokens are looked for in own text alone; what stands between two of them is one text,
@@ -126,24 +169,24 @@ static enum status encode(const struct chat *chat, struct id_list *ids, struct j
     size_t place = 0, encoded = 0;
     TRY(jinja_string_flat(arena, &flat, text));
     for (size_t piece = 0; piece < text->count;) {
-        if (!text->pieces[piece].is_own) {
-            place += text->pieces[piece++].bytes;
-            continue;
-        }
-        const size_t end = place + own_bytes(text, &piece);
-        while (place < end) {
+        const bool is_own = text->pieces[piece].is_own;
+        const size_t end = place + run_bytes(text, &piece);
+        if (is_own && check_own(chat, flat + place, end - place) != STATUS_OK)
+            return refuse(chat->origin);
+        while (is_own && place < end) {
             int32_t id = NONE;
             size_t length = 0;
             place = tokenizer_find_control(chat->tokenizer, &id, &length, flat, place, end);
             if (place == end)
                 break;
-            TRY(tokenizer_encode(chat->tokenizer, ids, flat + encoded, place - encoded, 0));
+            TRY(encode_stretch(chat, ids, flat, encoded, place));
             TRY(id_list_add(ids, id));
             place += length;
             encoded = place;
         }
+        place = end;
     }
-    return tokenizer_encode(chat->tokenizer, ids, flat + encoded, text->bytes - encoded, 0);
+    return encode_stretch(chat, ids, flat, encoded, text->bytes);
 }
 
 static size_t bytes_of(const struct chat_message *messages, size_t count)
@@ -180,32 +223,17 @@ enum status chat_render(const struct chat *chat, struct id_list *ids,
     return status;
 }
 
-/* What is written like a control token, "<|...|>", must be one: otherwise a document could spell it
- * too, and forge a turn. */
-static enum status check_own(const struct chat *chat, const char *text, size_t bytes)
+/* In any case of its letters: some templates change that. */
+static bool has_question(const char *text, size_t bytes)
 {
-    for (size_t place = 0; place + 2 < bytes; place++) {
-        if (memcmp(text + place, "<|", 2) != 0)
-            continue;
-        const char *end = memmem(text + place, bytes - place, "|>", 2);
-        const size_t length = end ? (size_t)(end - text) + 2 - place : 0;
-        if (length == 0 || length >= CONTROL_BYTES_MAX || memchr(text + place, '\n', length))
-            continue;
-        char token[CONTROL_BYTES_MAX];
-        memcpy(token, text + place, length);
-        token[length] = 0;
-        if (tokenizer_control_id(chat->tokenizer, token) == NONE)
-            return fail(STATUS_UNIMPLEMENTED,
-                        "it writes %s, which the vocabulary does not mark as a control token",
-                        token);
-        place += length - 1;
-    }
-    return STATUS_OK;
+    for (size_t place = 0; place + sizeof question - 1 <= bytes; place++)
+        if (strncasecmp(text + place, question, sizeof question - 1) == 0)
+            return true;
+    return false;
 }
 
 static enum status check_question(const struct chat *chat, struct jinja_arena *arena)
 {
-    static const char question[] = "Hello";
     const struct chat_message user = {"user", 4, question, sizeof question - 1};
     const struct jinja_string *text;
     bool is_written = false;
@@ -213,14 +241,13 @@ static enum status check_question(const struct chat *chat, struct jinja_arena *a
     const char *flat;
     TRY(jinja_string_flat(arena, &flat, text));
     for (size_t place = 0, piece = 0; piece < text->count;) {
-        if (text->pieces[piece].is_own) {
-            const size_t bytes = own_bytes(text, &piece);
+        const bool is_own = text->pieces[piece].is_own;
+        const size_t bytes = run_bytes(text, &piece);
+        if (is_own)
             TRY(check_own(chat, flat + place, bytes));
-            place += bytes;
-        } else {
-            is_written = true;
-            place += text->pieces[piece++].bytes;
-        }
+        else
+            is_written |= has_question(flat + place, bytes);
+        place += bytes;
     }
     return is_written ? STATUS_OK : fail(STATUS_UNIMPLEMENTED, "it does not write the question");
 }
@@ -232,17 +259,6 @@ static enum status try_out(const struct chat *chat)
     const enum status status = check_question(chat, &arena);
     jinja_arena_deinit(&arena);
     return status;
-}
-
-/* The reason that was worded last, and what to do. */
-static enum status refuse(const char *origin)
-{
-    char reason[REASON_BYTES];
-    snprintf(reason, sizeof reason, "%s", status_message());
-    return fail(STATUS_UNIMPLEMENTED,
-                "the chat template (%s) cannot be used: %s; name another by --chat-template NAME "
-                "or FILE, or use --raw to send a prompt without one",
-                origin, reason);
 }
 
 static enum status take_template(struct chat *chat, const struct vocab *vocab, const char *name)

@@ -36,7 +36,8 @@ void chat_destroy(struct chat *chat);
 const char *chat_origin(const struct chat *chat);
 
 /* Appends the conversation and the opening of the assistant's answer. INVALID_ARGUMENT for no
- * message, another role, content that is no UTF-8, or a conversation that the template refuses. On
- * failure the list is as it was. */
+ * message, another role, content that is no UTF-8, or a conversation that the template refuses;
+ * UNIMPLEMENTED where it writes here what looks like a control token and is none. On failure
+ * the list is as it was. */
 MUST_CHECK enum status chat_render(const struct chat *chat, struct id_list *ids,
                                    const struct chat_message *messages, size_t count);

@@ -35,11 +35,13 @@ static enum status add(struct merge_list *list, struct bpe_merge merge)
 enum status merge_list_check_plain(const struct token_table *table, int32_t id, const char *what)
 {
     size_t bytes;
-    if (id == NONE || !token_table_is_control(table, id))
+    if (id == NONE || !token_table_is_reserved(table, id))
         return STATUS_OK;
     const char *text = token_table_bytes(table, id, &bytes);
-    return fail(STATUS_DATA_LOSS, "%s makes token %d, \"%.*s\", which the file marks as control",
-                what, id, (int)(bytes < 64 ? bytes : 64), text);
+    return fail(STATUS_DATA_LOSS, "%s makes token %d, \"%.*s\", which %s", what, id,
+                (int)(bytes < 64 ? bytes : 64), text,
+                token_table_is_control(table, id) ? "the file marks as control"
+                                                  : "is written like a control token");
 }
 
 static enum status check_result(const struct token_table *table, const struct vocab *vocab,
@@ -76,9 +78,11 @@ static enum status take_listed(struct merge_list *list, const struct token_table
 
 /* ---- by scores ---- */
 
-static bool is_part(enum vocab_type type)
+static bool is_part(const struct token_table *table, const struct vocab *vocab, int32_t id)
 {
-    return type == VOCAB_NORMAL || type == VOCAB_USER_DEFINED;
+    const enum vocab_type type = vocab_token(vocab, id).type;
+    return (type == VOCAB_NORMAL || type == VOCAB_USER_DEFINED) &&
+           !token_table_is_reserved(table, id);
 }
 
 /* The token that is spelt so, or the character that is none; NONE for longer texts. */
@@ -86,7 +90,7 @@ static bool find_symbol(int32_t *symbol, const struct token_table *table, const 
                         const char *text, size_t bytes)
 {
     *symbol = token_table_find(table, text, bytes, "", 0);
-    if (*symbol != NONE && is_part(vocab_token(vocab, *symbol).type))
+    if (*symbol != NONE && is_part(table, vocab, *symbol))
         return true;
     int32_t point;
     if (utf8proc_iterate((const uint8_t *)text, (utf8proc_ssize_t)bytes, &point) !=
@@ -155,9 +159,9 @@ static enum status sort(struct merge_list *list, const float *scores)
 }
 
 /* Whether the token can be what several characters become. What is unused and can is refused. */
-static bool can_result(enum vocab_type type)
+static bool can_result(const struct token_table *table, const struct vocab *vocab, int32_t id)
 {
-    return is_part(type) || type == VOCAB_UNUSED;
+    return is_part(table, vocab, id) || vocab_token(vocab, id).type == VOCAB_UNUSED;
 }
 
 enum status merge_list_make(struct merge_list *list, const struct token_table *table,
@@ -172,7 +176,7 @@ enum status merge_list_make(struct merge_list *list, const struct token_table *t
     for (int32_t id = 0; id < vocab_count(vocab); id++) {
         if (!isfinite(scores[id]))
             return fail(STATUS_DATA_LOSS, "the score of token %d is no number", id);
-        if (can_result(vocab_token(vocab, id).type))
+        if (can_result(table, vocab, id))
             TRY(take_parts_of(list, table, vocab, id));
     }
     return sort(list, scores);

@@ -4,7 +4,7 @@
  *
  * The classes are spelt out because the oracle (PyPI `tokenizers` 0.23) and Debian's PCRE2 (10.42)
  * differ: PCRE2's \s holds U+180E, and its Unicode 14 lacks what versions 15 and 16 added (17 for
- * the numbers that are cut one by one). tests/unit/ tokenizer_test.c pins a sample; all 1,112,064
+ * the numbers that are cut one by one). tests/unit/tokenizer_test.c pins a sample; all 1,112,064
  * code points were compared (docs/tokenizer.md).
  */
 #include "coordinator/text/pretokenizer_rows.h"

@@ -58,8 +58,20 @@ size_t text_steps_shrink_by(const struct text_steps *steps)
     return shrinks_by;
 }
 
-static enum status append(struct text_buffer *buffer, const char *text, size_t bytes)
+/* Where a step writes: its count is at most `bytes_max`. */
+struct text_output {
+    struct text_buffer *buffer;
+    size_t bytes_max;
+};
+
+/* The limit goes first: a text that grows past it takes no memory beyond. */
+static enum status append(struct text_output *out, const char *text, size_t bytes)
 {
+    struct text_buffer *buffer = out->buffer;
+    if (bytes > out->bytes_max - buffer->count)
+        return fail(STATUS_OUT_OF_RANGE,
+                    "the tokenizer makes more than %zu bytes of a text, which is the limit",
+                    out->bytes_max);
     if (buffer->count + bytes > buffer->capacity) {
         size_t capacity = 2 * (buffer->count + bytes);
         char *larger = realloc(buffer->bytes, capacity);
@@ -74,7 +86,7 @@ static enum status append(struct text_buffer *buffer, const char *text, size_t b
     return STATUS_OK;
 }
 
-static enum status replace(struct text_buffer *out, const struct vocab_step *step, const char *text,
+static enum status replace(struct text_output *out, const struct vocab_step *step, const char *text,
                            size_t bytes)
 {
     size_t place = 0;
@@ -112,7 +124,7 @@ static int32_t lower_of(int32_t point)
 }
 
 /* Character by character, without regard to what stands around it. */
-static enum status lower(struct text_buffer *out, const char *text, size_t bytes)
+static enum status lower(struct text_output *out, const char *text, size_t bytes)
 {
     for (size_t place = 0; place < bytes;) {
         int32_t point;
@@ -132,7 +144,7 @@ static enum status lower(struct text_buffer *out, const char *text, size_t bytes
     return STATUS_OK;
 }
 
-static enum status apply(const struct vocab_step *step, struct text_buffer *out, const char *text,
+static enum status apply(const struct vocab_step *step, struct text_output *out, const char *text,
                          size_t bytes)
 {
     switch (step->kind) {
@@ -156,23 +168,20 @@ enum status text_steps_apply(const struct text_steps *steps, struct text_steps_s
 {
     for (int i = 0; i < steps->count; i++) {
         const struct vocab_step *step = &steps->steps[i];
-        struct text_buffer *out = &scratch->buffers[*text == scratch->buffers[0].bytes];
-        out->count = 0;
+        struct text_buffer *made = &scratch->buffers[*text == scratch->buffers[0].bytes];
+        struct text_output out = {made, bytes_max};
+        made->count = 0;
         if (step->kind == VOCAB_STEP_NFC || step->kind == VOCAB_STEP_NFKC) {
             const char *normal;
             size_t normal_bytes;
             TRY(nfc_normalise(&scratch->nfc, &normal, &normal_bytes, *text, *bytes,
                               step->kind == VOCAB_STEP_NFKC));
-            TRY(append(out, normal, normal_bytes));
+            TRY(append(&out, normal, normal_bytes));
         } else {
-            TRY(apply(step, out, *text, *bytes));
+            TRY(apply(step, &out, *text, *bytes));
         }
-        if (out->count > bytes_max)
-            return fail(STATUS_OUT_OF_RANGE,
-                        "the tokenizer makes %zu bytes of a text of fewer; the limit is %zu",
-                        out->count, bytes_max);
-        *text = out->bytes ? out->bytes : "";
-        *bytes = out->count;
+        *text = made->bytes ? made->bytes : "";
+        *bytes = made->count;
     }
     return STATUS_OK;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/text/turn_mark.h"
 #include "proto/model/vocab.h"
 
 enum { NONE = -1, ALPHABET_END = 0x144 };
@@ -321,4 +322,12 @@ bool token_table_is_control(const struct token_table *table, int32_t id)
 {
     assert(id >= 0 && id < table->count);
     return table->types[id] == VOCAB_CONTROL || table->types[id] == VOCAB_UNKNOWN;
+}
+
+bool token_table_is_reserved(const struct token_table *table, int32_t id)
+{
+    size_t bytes;
+    const char *text = token_table_bytes(table, id, &bytes);
+    return token_table_is_control(table, id) ||
+           (table->types[id] == VOCAB_USER_DEFINED && turn_mark_is(text, bytes));
 }

@@ -43,5 +43,9 @@ const char *token_table_bytes(const struct token_table *table, int32_t id, size_
 /* Written as it is and matched whole in a text: control, user-defined and unknown tokens. */
 bool token_table_is_whole(const struct token_table *table, int32_t id);
 
-/* Never printed, and recognised only where that is asked for: control and unknown tokens. */
+/* Never printed: control and unknown tokens. */
 bool token_table_is_control(const struct token_table *table, int32_t id);
+
+/* Recognised only where that is asked for: control tokens, and those that the file has as
+ * user-defined, but that are written like a turn's (turn_mark.h). */
+bool token_table_is_reserved(const struct token_table *table, int32_t id);

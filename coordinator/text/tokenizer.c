@@ -1,6 +1,6 @@
 /* Owns a vocabulary ready for use: its bytes, its merges, its pre-tokenizer. Promises the ids of
  * PyPI `tokenizers`, and that without TOKENIZER_CONTROL no text whatsoever comes out as a control
- * token.
+ * token or as one that is written like a turn's.
  */
 #include "coordinator/text/tokenizer.h"
 
@@ -27,7 +27,7 @@ struct tokenizer {
     struct token_table *table;
     struct whole_tokens *whole;         /* in the text */
     struct whole_tokens *whole_stepped; /* in what the steps made of it */
-    struct whole_tokens *controls;      /* control tokens alone, as they are written */
+    struct whole_tokens *controls;      /* reserved tokens alone, as they are written */
     struct text_steps *steps;
     struct text_steps *spaces;          /* of metaspace: spaces become U+2581 */
     struct text_steps *prefixed_spaces; /* and one more goes before them */
@@ -168,7 +168,7 @@ static size_t gather_whole(struct whole_tokens_entry *entries, const struct toke
             ((token.match & VOCAB_IN_STEPPED) != 0) == stepped)
             entries[count++] =
                 (struct whole_tokens_entry){token.text, token.bytes, id, token.match,
-                                            token_table_is_control(tokenizer->table, id)};
+                                            token_table_is_reserved(tokenizer->table, id)};
     }
     return count;
 }
@@ -199,7 +199,7 @@ static size_t gather_controls(struct whole_tokens_entry *entries, const struct t
     size_t count = 0;
     for (int32_t id = 0; id < vocab_count(vocab); id++) {
         struct vocab_token token = vocab_token(vocab, id);
-        if (token_table_is_control(tokenizer->table, id))
+        if (token_table_is_reserved(tokenizer->table, id))
             entries[count++] =
                 (struct whole_tokens_entry){token.text, token.bytes, id, token.match, true};
     }
@@ -402,7 +402,8 @@ static enum status encode_text(struct encoding *encoding, const char *text, size
     const struct tokenizer *tokenizer = encoding->tokenizer;
     if ((encoding->flags & TOKENIZER_BOS) && tokenizer->add_bos)
         TRY(id_list_add(encoding->ids, tokenizer->bos));
-    return encode_around(encoding, tokenizer->whole, encode_stepped, text, bytes, true);
+    return encode_around(encoding, tokenizer->whole, encode_stepped, text, bytes,
+                         !(encoding->flags & TOKENIZER_CONTINUES));
 }
 
 enum status tokenizer_encode(const struct tokenizer *tokenizer, struct id_list *ids,

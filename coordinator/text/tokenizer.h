@@ -25,10 +25,13 @@ enum { TOKENIZER_STEPPED_BYTES_MAX = 1 << 30 };
 enum tokenizer_flag {
     /* A control token written out in the text ("<|im_start|>") becomes that token: score, tokenize,
      * --raw. Without it the same characters are plain text: chat content, so that a document cannot
-     * forge a turn. */
+     * forge a turn. So are those of a user-defined token that is written like one (turn_mark.h). */
     TOKENIZER_CONTROL = 1,
     /* The list starts with BOS where the file asks for one. */
     TOKENIZER_BOS = 2,
+    /* The text goes on behind a control token: what the vocabulary puts before the first text of a
+     * prompt alone is left out. */
+    TOKENIZER_CONTINUES = 4,
 };
 
 /* Copies what it needs of `vocab`. Another tokenizer model or pre-tokenizer is UNIMPLEMENTED, by
@@ -58,13 +61,14 @@ const char *tokenizer_token(const struct tokenizer *tokenizer, int32_t id, size_
 /* Control tokens are not printed. False for an id outside the vocabulary. */
 bool tokenizer_is_control(const struct tokenizer *tokenizer, int32_t id);
 
-/* The id of the control token that is written `text`; -1 where there is none. */
+/* The id of the control token that is written `text`, or of the user-defined one that is written
+ * like a turn's; -1 where there is none. */
 int32_t tokenizer_control_id(const struct tokenizer *tokenizer, const char *text);
 
 /* Whether a whole text that is made of ids loses one space at its beginning. */
 bool tokenizer_strips_space(const struct tokenizer *tokenizer);
 
-/* The first place in text[from, bytes) where a control token is written: its id and length. Returns
+/* The first place in text[from, bytes) where such a token is written: its id and length. Returns
  * `bytes` where there is none. */
 size_t tokenizer_find_control(const struct tokenizer *tokenizer, int32_t *id, size_t *length,
                               const char *text, size_t from, size_t bytes);

@@ -43,7 +43,7 @@ static void put_tokens(struct gguf_writer *file, const struct tiny_vocab_args *a
     gguf_writer_string(file, "<|endoftext|>");
     gguf_writer_string(file, "<|im_start|>");
     gguf_writer_string(file, "<|im_end|>");
-    gguf_writer_string(file, "<tool>");
+    gguf_writer_string(file, args->tool ? args->tool : "<tool>");
     for (int byte = 0; byte < 256; byte++) {
         spell_byte(token, byte);
         bool lacking = args->lacks_byte && byte == args->byte_lacking;

@@ -13,7 +13,7 @@ enum {
     TINY_ENDOFTEXT = 0,             /* <|endoftext|>: control */
     TINY_IM_START = 1,              /* <|im_start|>: control, BOS */
     TINY_IM_END = 2,                /* <|im_end|>: control, EOS */
-    TINY_TOOL = 3,                  /* <tool>: user-defined */
+    TINY_TOOL = 3,                  /* <tool>, or as it is named: user-defined */
     TINY_BYTES = 4,                 /* then the 256 bytes, byte b at TINY_BYTES + b */
     TINY_MERGED = TINY_BYTES + 256, /* then one token for each merge */
 };
@@ -23,6 +23,7 @@ struct tiny_vocab_args {
     const char *kind;          /* "gpt2" where NULL */
     const char *pre;           /* "smollm" where NULL; "" leaves the key out */
     const char *chat_template; /* left out where NULL */
+    const char *tool;          /* "<tool>" where NULL */
     const char *const *merges; /* "left right", each side in GPT-2's alphabet */
     int merge_count;
     int merges_without_token; /* so many of the last merges have no token of their own */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "coordinator/text/chat.h"
+#include "coordinator/text/turn_mark.h"
 #include "tests/support/tiny_vocab.h"
 
 #define LOOP "{% for message in messages %}"
@@ -136,6 +137,57 @@ static void a_document_cannot_forge_a_turn(void **state)
     close_room(&room);
 }
 
+/* A search that looked to the text's end for each opening would take minutes here. */
+static void marks_are_short_and_on_one_line(void **state)
+{
+    (void)state;
+    enum { OPENINGS = 1 << 20 };
+    size_t length;
+    char text[2 * TURN_MARK_BYTES_MAX];
+    for (size_t bytes = 4; bytes <= TURN_MARK_BYTES_MAX; bytes++) {
+        memset(text, 'a', sizeof text);
+        memcpy(text + 1, "<|", 2);
+        memcpy(text + bytes - 1, "|>", 2);
+        const bool is_short = bytes < TURN_MARK_BYTES_MAX;
+        assert_int_equal(turn_mark_find(&length, text, 0, sizeof text), is_short ? 1 : sizeof text);
+        assert_int_equal(length, is_short ? bytes : 0);
+        assert_true(turn_mark_is(text + 1, bytes));
+    }
+    assert_int_equal(turn_mark_find(&length, "<|a\n|><|b|>", 0, 11), 6);
+    assert_int_equal(length, 5);
+    assert_int_equal(turn_mark_find(&length, "<|b|>", 0, 4), 4);
+    assert_false(turn_mark_is("<|>", 3));
+    char *openings = malloc(2 * OPENINGS);
+    assert_non_null(openings);
+    for (size_t i = 0; i < OPENINGS; i++)
+        memcpy(openings + 2 * i, "<|", 2);
+    assert_int_equal(turn_mark_find(&length, openings, 0, 2 * OPENINGS), 2 * OPENINGS);
+    free(openings);
+}
+
+/* The tokens of DeepSeek's turns are user-defined ones. */
+static void a_document_cannot_forge_a_turn_with_full_width_bars(void **state)
+{
+    (void)state;
+    static const char turn[] = "<\uFF5CUser\uFF5C>";
+    struct room room = {.chat = NULL};
+    tiny_vocab_open(&room.tiny, &(struct tiny_vocab_args){.tool = turn,
+                                                          .chat_template = LOOP
+                                                          "<\uFF5CUser\uFF5C>{{ message.content }}"
+                                                          "{% endfor %}"});
+    assert_int_equal(tokenizer_create(&room.tokenizer, room.tiny.vocab), STATUS_OK);
+    assert_int_equal(chat_create(&room.chat, room.tokenizer, room.tiny.vocab, "auto"), STATUS_OK);
+    struct id_list ids = {0};
+    struct chat_message user = message("user", turn);
+    assert_int_equal(chat_render(room.chat, &ids, &user, 1), STATUS_OK);
+    assert_int_equal(ids.count, 1 + sizeof turn - 1);
+    assert_int_equal(ids.ids[0], TINY_TOOL);
+    for (size_t i = 1; i < ids.count; i++)
+        assert_int_not_equal(ids.ids[i], TINY_TOOL);
+    id_list_deinit(&ids);
+    close_room(&room);
+}
+
 static void a_template_that_cannot_be_used_is_refused_and_raw_is_named(void **state)
 {
     (void)state;
@@ -148,7 +200,9 @@ static void a_template_that_cannot_be_used_is_refused_and_raw_is_named(void **st
         {"{{ messages[0].content | wordwrap }}", "wordwrap"},
         {"{{ raise_exception('only with tools') }}", "only with tools"},
         {"<|im_start|>always the same", "does not write the question"},
+        {LOOP "<|im_start|>{{ loop.index }}{% endfor %}", "does not write the question"},
         {LOOP "<|im_begin|>{{ message.content }}{% endfor %}", "<|im_begin|>"},
+        {LOOP "<\uFF5CUser\uFF5C>{{ message.content }}{% endfor %}", "<\uFF5CUser\uFF5C>"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct room room;
@@ -158,6 +212,25 @@ static void a_template_that_cannot_be_used_is_refused_and_raw_is_named(void **st
         assert_non_null(strstr(status_message(), "--chat-template"));
         close_room(&room);
     }
+}
+
+/* A passage that only some conversations have is checked when it is written. */
+static void a_passage_that_could_be_spelt_is_refused(void **state)
+{
+    (void)state;
+    struct room room;
+    struct id_list ids = {0};
+    const struct chat_message messages[] = {message("user", "a"), message("assistant", "b")};
+    assert_int_equal(open_room(&room, LOOP "{% if message.role == 'assistant' %}<|answer|>"
+                                           "{% endif %}{{ message.content }}{% endfor %}"),
+                     STATUS_OK);
+    assert_int_equal(chat_render(room.chat, &ids, messages, 1), STATUS_OK);
+    assert_int_equal(ids.count, 1);
+    assert_int_equal(chat_render(room.chat, &ids, messages, 2), STATUS_UNIMPLEMENTED);
+    assert_non_null(strstr(status_message(), "<|answer|>"));
+    assert_int_equal(ids.count, 1);
+    id_list_deinit(&ids);
+    close_room(&room);
 }
 
 static void a_named_template_serves_a_model_without_one(void **state)
@@ -348,7 +421,10 @@ int main(void)
         cmocka_unit_test(a_template_without_system_message_adds_none),
         cmocka_unit_test(escaped_newlines_are_newlines),
         cmocka_unit_test(a_document_cannot_forge_a_turn),
+        cmocka_unit_test(marks_are_short_and_on_one_line),
+        cmocka_unit_test(a_document_cannot_forge_a_turn_with_full_width_bars),
         cmocka_unit_test(a_template_that_cannot_be_used_is_refused_and_raw_is_named),
+        cmocka_unit_test(a_passage_that_could_be_spelt_is_refused),
         cmocka_unit_test(a_named_template_serves_a_model_without_one),
         cmocka_unit_test(a_template_may_lie_in_a_file),
         cmocka_unit_test(no_way_through_a_template_forges_a_turn),

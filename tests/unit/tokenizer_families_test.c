@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "coordinator/text/chat.h"
 #include "coordinator/text/detokenizer.h"
 #include "coordinator/text/tokenizer.h"
 #include "proto/model/tekken.h"
@@ -184,7 +186,7 @@ static struct vocab *read_json(json_t *json, enum status wanted)
     return vocab;
 }
 
-static struct tokenizer *of_form(const json_t *form)
+static struct vocab *vocab_of_form(const json_t *form)
 {
     static const char *const steps[] = {"normalizer", "pre_tokenizer", "decoder"};
     json_t *json = json_deep_copy(json_object_get(data, "tokenizer"));
@@ -192,7 +194,12 @@ static struct tokenizer *of_form(const json_t *form)
         json_object_set(json, steps[i], json_object_get(form, steps[i]));
     struct vocab *vocab = read_json(json, STATUS_OK);
     json_decref(json);
-    return made_of(vocab);
+    return vocab;
+}
+
+static struct tokenizer *of_form(const json_t *form)
+{
+    return made_of(vocab_of_form(form));
 }
 
 static void forms_of_tokenizer_json_give_their_ids(void **state)
@@ -209,6 +216,45 @@ static void forms_of_tokenizer_json_give_their_ids(void **state)
         forms++;
     }
     assert_int_equal(forms, FORMS);
+}
+
+/* A chat is the text of its parts, for all that those are encoded one by one. */
+static void a_chat_has_the_ids_of_its_text(void **state)
+{
+    (void)state;
+    static const char template[] = "<s>i{{ messages[0].content }}</s> j<s>i";
+    static const char text[] = "<s>ia b</s> j<s>i";
+    const struct chat_message user = {"user", 4, "a b", 3};
+    char path[] = "/tmp/longhaul-template-XXXXXX";
+    const int file = mkstemp(path);
+    assert_true(file >= 0);
+    assert_int_equal(write(file, template, sizeof template - 1), sizeof template - 1);
+    close(file);
+    const char *name;
+    json_t *form;
+    json_object_foreach(json_object_get(data, "forms"), name, form)
+    {
+        struct id_list parts = {0};
+        struct id_list whole = {0};
+        struct chat *chat = NULL;
+        struct vocab *vocab = vocab_of_form(form);
+        struct tokenizer *tokenizer = NULL;
+        assert_int_equal(tokenizer_create(&tokenizer, vocab), STATUS_OK);
+        assert_int_equal(chat_create(&chat, tokenizer, vocab, path), STATUS_OK);
+        assert_int_equal(chat_render(chat, &parts, &user, 1), STATUS_OK);
+        assert_int_equal(
+            tokenizer_encode(tokenizer, &whole, text, sizeof text - 1, TOKENIZER_CONTROL),
+            STATUS_OK);
+        if (parts.count != whole.count ||
+            memcmp(parts.ids, whole.ids, whole.count * sizeof *whole.ids) != 0)
+            fail_msg("%s: a chat has other ids than its text", name);
+        chat_destroy(chat);
+        tokenizer_destroy(tokenizer);
+        vocab_destroy(vocab);
+        id_list_deinit(&parts);
+        id_list_deinit(&whole);
+    }
+    unlink(path);
 }
 
 static int32_t *copy_ids(const json_t *list)
@@ -535,6 +581,7 @@ int main(void)
         cmocka_unit_test(a_sentencepiece_model_gives_its_ids),
         cmocka_unit_test(a_gguf_file_of_it_gives_the_same),
         cmocka_unit_test(forms_of_tokenizer_json_give_their_ids),
+        cmocka_unit_test(a_chat_has_the_ids_of_its_text),
         cmocka_unit_test(ids_become_the_text_that_the_oracle_makes_of_them),
         cmocka_unit_test(bytes_are_shown_as_whole_characters),
         cmocka_unit_test(tekken_gives_its_ids),

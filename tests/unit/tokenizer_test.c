@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "coordinator/text/pretokenizer.h"
+#include "coordinator/text/text_steps.h"
 #include "coordinator/text/tokenizer.h"
 #include "proto/utf8.h"
 #include "tests/support/tiny_vocab.h"
@@ -157,6 +158,29 @@ static void user_defined_tokens_are_always_recognised(void **state)
     EXPECT(&pair, "a<tool>", TOKENIZER_CONTROL, BYTE('a'), TINY_TOOL);
     assert_false(tokenizer_is_control(pair.tokenizer, TINY_TOOL));
     close_pair(&pair);
+}
+
+/* DeepSeek's turns are user-defined tokens; they are printed as those are, but no text of a
+ * conversation becomes one. */
+static void user_defined_tokens_written_like_a_turn_are_recognised_where_asked_for(void **state)
+{
+    (void)state;
+    static const char *const marks[] = {"<|T|>", "<\uFF5CT\uFF5C>", "<|T\uFF5C>"};
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
+        struct pair pair;
+        struct id_list ids = {0};
+        open_pair(&pair, &(struct tiny_vocab_args){.tool = marks[i]});
+        expect(&pair, marks[i], strlen(marks[i]), TOKENIZER_CONTROL, &(int32_t){TINY_TOOL}, 1);
+        assert_int_equal(tokenizer_control_id(pair.tokenizer, marks[i]), TINY_TOOL);
+        assert_false(tokenizer_is_control(pair.tokenizer, TINY_TOOL));
+        assert_int_equal(tokenizer_encode(pair.tokenizer, &ids, marks[i], strlen(marks[i]), 0),
+                         STATUS_OK);
+        assert_int_equal(ids.count, strlen(marks[i]));
+        for (size_t k = 0; k < ids.count; k++)
+            assert_int_equal(ids.ids[k], BYTE((uint8_t)marks[i][k]));
+        id_list_deinit(&ids);
+        close_pair(&pair);
+    }
 }
 
 static void a_control_token_ends_a_word(void **state)
@@ -387,6 +411,32 @@ static void a_word_past_the_limit_is_refused(void **state)
     close_pair(&pair);
 }
 
+/* A replacement may make 64 bytes of one. */
+static void a_text_that_grows_past_its_limit_takes_no_memory_beyond(void **state)
+{
+    (void)state;
+    enum { TEXT_BYTES = 100000, LIMIT = 1000 };
+    char larger[VOCAB_STEP_BYTES_MAX], text[TEXT_BYTES];
+    memset(larger, 'b', sizeof larger);
+    memset(text, 'a', sizeof text);
+    const struct vocab_step step = {VOCAB_STEP_REPLACE, {"a", 1}, {larger, sizeof larger}};
+    struct text_steps *steps;
+    struct text_steps_scratch scratch = {0};
+    assert_int_equal(text_steps_create(&steps, &step, 1), STATUS_OK);
+    const char *made = text;
+    size_t bytes = LIMIT / VOCAB_STEP_BYTES_MAX;
+    assert_int_equal(text_steps_apply(steps, &scratch, &made, &bytes, LIMIT), STATUS_OK);
+    assert_int_equal(bytes, LIMIT / VOCAB_STEP_BYTES_MAX * VOCAB_STEP_BYTES_MAX);
+    made = text;
+    bytes = sizeof text;
+    assert_int_equal(text_steps_apply(steps, &scratch, &made, &bytes, LIMIT), STATUS_OUT_OF_RANGE);
+    assert_non_null(strstr(status_message(), "more than 1000 bytes"));
+    for (int i = 0; i < 2; i++)
+        assert_in_range(scratch.buffers[i].capacity, 0, 2 * LIMIT);
+    text_steps_scratch_deinit(&scratch);
+    text_steps_destroy(steps);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -399,6 +449,8 @@ int main(void)
         cmocka_unit_test(a_byte_the_vocabulary_lacks_is_left_out),
         cmocka_unit_test(control_tokens_are_recognised_only_when_asked),
         cmocka_unit_test(user_defined_tokens_are_always_recognised),
+        cmocka_unit_test(a_text_that_grows_past_its_limit_takes_no_memory_beyond),
+        cmocka_unit_test(user_defined_tokens_written_like_a_turn_are_recognised_where_asked_for),
         cmocka_unit_test(a_control_token_ends_a_word),
         cmocka_unit_test(bos_comes_where_the_file_and_the_caller_want_it),
         cmocka_unit_test(stop_ids_are_listed_once),
