@@ -143,7 +143,6 @@ struct sessions_version *sessions_drop(struct sessions *sessions, struct session
     while (*link != session)
         link = &(*link)->next;
     *link = session->next;
-    sessions->count--;
     free(session);
     return version;
 }
@@ -200,8 +199,16 @@ struct session *sessions_add(struct sessions *sessions, const char *tenant,
     session->view.created_us = session->view.used_us;
     session->next = sessions->first;
     sessions->first = session;
-    sessions->count++;
     return session;
+}
+
+/* Under the lock: those that clients made. */
+static int count_named(const struct sessions *sessions)
+{
+    int count = 0;
+    for (const struct session *session = sessions->first; session; session = session->next)
+        count += session->view.id[0] != 0;
+    return count;
 }
 
 /* Under the lock. */
@@ -217,7 +224,7 @@ static enum status add(struct sessions *sessions, struct sessions_use *use,
         return fail(STATUS_ALREADY_EXISTS, "%s/%s is there already", sessions_collection,
                     request->id);
     details->field = NULL;
-    if (sessions->count == SESSIONS_MOST) {
+    if (count_named(sessions) >= SESSIONS_MOST) {
         details->reason = "QUOTA_EXCEEDED";
         return fail(STATUS_RESOURCE_EXHAUSTED, "%d sessions are there, the most that may be",
                     SESSIONS_MOST);
@@ -567,12 +574,22 @@ enum status sessions_delete(struct sessions *sessions, struct status_details *de
     return status;
 }
 
+/* Of a prompt's beginning that is nowhere any more nobody needs to be told. */
+static bool is_over(const struct sessions *sessions, const struct session *session, int64_t now_ns)
+{
+    if (session->uses > 0)
+        return false;
+    return session->expires_ns <= now_ns ||
+           (!session->view.id[0] && !sessions_has_keys(sessions, session->version) &&
+            !sessions_has_file(sessions, session->version));
+}
+
 /* Under the lock: one that nobody uses and whose time has passed. */
 static struct session *find_expired(const struct sessions *sessions)
 {
     const int64_t now_ns = clock_now_ns();
     struct session *session = sessions->first;
-    while (session && (session->uses > 0 || session->expires_ns > now_ns))
+    while (session && !is_over(sessions, session, now_ns))
         session = session->next;
     return session;
 }

@@ -26,7 +26,6 @@ struct sessions {
     int64_t newest;
     struct sessions_requests requests;
     int64_t questions; /* of all sessions that there were */
-    int count;
 };
 
 /* One holder less; the last one's group lets go. Not under the lock: it is told. NULL is
