@@ -12,11 +12,48 @@ static bool is_pieces(const struct vocab *vocab)
     return text_view_is(vocab_kind(vocab), "llama");
 }
 
+enum { ENDS = 3 };
+
+/* eos, eot and eom, in the free ones the further ends of an answer. False where they are too many.
+ */
+static bool find_ends(int32_t ends[ENDS], const struct vocab_special *special)
+{
+    ends[0] = special->eos;
+    ends[1] = special->eot;
+    ends[2] = special->eom;
+    for (int i = 0; i < special->end_count; i++) {
+        int at = 0;
+        while (at < ENDS && ends[at] != special->ends[i])
+            at++;
+        if (at < ENDS)
+            continue;
+        for (at = 0; at < ENDS && ends[at] >= 0;)
+            at++;
+        if (at == ENDS)
+            return false;
+        ends[at] = special->ends[i];
+    }
+    return true;
+}
+
+/* Of byte-level tokenizers: normal form C has no key, and is a fact of the pre-tokenizer. */
+static bool loses_nfc(const struct vocab *vocab)
+{
+    return !is_pieces(vocab) && vocab_nfc(vocab) != VOCAB_FLAG_ABSENT &&
+           (vocab_nfc(vocab) == VOCAB_FLAG_ON) != text_view_is(vocab_pre(vocab), "qwen2");
+}
+
 /* What of the vocabulary has no key; NULL where there is nothing. */
 static const char *what_is_lost(const struct vocab *vocab)
 {
+    const struct vocab_special special = vocab_special(vocab);
+    int32_t ends[ENDS];
     int steps;
     (void)vocab_steps(vocab, &steps);
+    if (!find_ends(ends, &special))
+        return "more than three tokens that end an answer";
+    if (loses_nfc(vocab))
+        return "such an NFC with this pre-tokenizer";
     if (is_pieces(vocab) ? !vocab_scores(vocab) : steps > 0)
         return is_pieces(vocab) ? "merges in place of scores" : "such a normalizer";
     if (!is_pieces(vocab) && vocab_scores(vocab))
@@ -83,14 +120,16 @@ static void put_tokens(struct gguf_pairs *pairs, const struct vocab *vocab)
 static void put_special(struct gguf_pairs *pairs, const struct vocab *vocab)
 {
     const struct vocab_special special = vocab_special(vocab);
+    int32_t ends[ENDS];
+    (void)find_ends(ends, &special); /* output_gguf_vocab_check has refused more */
     const struct {
         const char *key;
         int32_t id;
     } ids[] = {
         {"tokenizer.ggml.bos_token_id", special.bos},
-        {"tokenizer.ggml.eos_token_id", special.eos},
-        {"tokenizer.ggml.eot_token_id", special.eot},
-        {"tokenizer.ggml.eom_token_id", special.eom},
+        {"tokenizer.ggml.eos_token_id", ends[0]},
+        {"tokenizer.ggml.eot_token_id", ends[1]},
+        {"tokenizer.ggml.eom_token_id", ends[2]},
         {"tokenizer.ggml.unknown_token_id", special.unknown},
         {"tokenizer.ggml.padding_token_id", special.padding},
     };

@@ -309,6 +309,52 @@ static struct model *make_scaled(const char *key, const char *scaling)
     return open_model(path_of("source"));
 }
 
+/* A folder of which one value of a file is another. */
+static struct model *make_changed(const char *name, const char *key, const char *value)
+{
+    model_close(make_directory(&plain, 8, DTYPE_F32));
+    char file[64];
+    snprintf(file, sizeof file, "source/%s", name);
+    json_t *root = json_load_file(path_of(file), 0, NULL);
+    assert_int_equal(json_object_set_new(root, key, json_loads(value, JSON_DECODE_ANY, NULL)), 0);
+    assert_int_equal(json_dump_file(root, path_of(file), 0), 0);
+    json_decref(root);
+    return open_model(path_of("source"));
+}
+
+/* What a GGUF file has no key for is refused; three ends of an answer have one each. */
+static void a_tokenizer_that_gguf_cannot_say_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *key, *value, *words;
+    } cases[] = {
+        {"config.json", "eos_token_id", "[1, 2, 3, 4]", "more than three tokens that end"},
+        {"tokenizer.json", "normalizer", "{\"type\": \"NFC\"}", "such an NFC"},
+        {"tokenizer.json", "normalizer", "{\"type\": \"Lowercase\"}", "such a normalizer"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct model *model = make_changed(cases[i].file, cases[i].key, cases[i].value);
+        struct model_save save = {.source = model, .format = MODEL_SAVE_GGUF, .dtype = DTYPE_F32};
+        assert_int_equal(model_save_check(&save, path_of("saved.gguf")), STATUS_UNIMPLEMENTED);
+        assert_non_null(strstr(status_message(), cases[i].words));
+        model_close(model);
+    }
+    struct model *model = make_changed("config.json", "eos_token_id", "[1, 2, 3]");
+    const struct model_values values = model_values_of(model);
+    const struct model_save save = {
+        .source = model, .values = &values, .format = MODEL_SAVE_GGUF, .dtype = DTYPE_F32};
+    assert_int_equal(model_save(&save, path_of("saved.gguf")), STATUS_OK);
+    struct model *saved = open_model(path_of("saved.gguf"));
+    const struct vocab_special wanted = vocab_special(model_vocab(model));
+    const struct vocab_special found = vocab_special(model_vocab(saved));
+    assert_int_equal(wanted.end_count, 3);
+    assert_int_equal(found.end_count, 3);
+    assert_memory_equal(found.ends, wanted.ends, 3 * sizeof found.ends[0]);
+    model_close(saved);
+    model_close(model);
+}
+
 static void expect_unwritable(struct model *model, enum model_save_format format)
 {
     const struct model_save save = {.source = model, .format = format, .dtype = DTYPE_F32};
@@ -645,6 +691,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(models_of_different_shapes_are_not_merged, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(what_cannot_be_written_is_refused, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(a_tokenizer_that_gguf_cannot_say_is_refused, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(a_failed_save_leaves_the_old_model, make_folder,
                                         remove_folder),
