@@ -317,7 +317,7 @@ class Launching(ClusterTest):
         def pids():
             with open(left, encoding="ascii") as file:
                 return [int(pid) for pid in file.read().split()]
-        self.assertEqual(len(pids()), 1)
+        wait_until(lambda: os.path.exists(left) and len(pids()) == 1, 10, "it is there")
         self.kill_launched()
         wait_until(lambda: len(pids()) == 2, 10, "another group is started")
         self.assertFalse(os.path.exists("/proc/%d" % pids()[0]))
