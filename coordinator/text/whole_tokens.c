@@ -25,6 +25,10 @@ static enum status add(struct whole_tokens *tokens, const struct whole_tokens_en
 {
     const struct whole_tokens_entry *entry = &entries[index];
     int32_t node = ROOT;
+    if (entry->bytes > WHOLE_TOKENS_BYTES_MAX)
+        return fail(STATUS_DATA_LOSS,
+                    "token %d, which is looked for whole, has %zu bytes; at most %d are read",
+                    entry->id, entry->bytes, WHOLE_TOKENS_BYTES_MAX);
     for (size_t i = 0; i < entry->bytes; i++) {
         uint64_t key = (uint64_t)node << 8 | (uint8_t)entry->text[i];
         node = number_map_find(&tokens->children, key);

@@ -10,6 +10,9 @@
 
 struct whole_tokens;
 
+/* Of a token: finding one takes as long for each byte of a text. */
+enum { WHOLE_TOKENS_BYTES_MAX = 1024 };
+
 struct whole_tokens_entry {
     const char *text; /* copied; an empty one is never found */
     size_t bytes;
@@ -18,7 +21,8 @@ struct whole_tokens_entry {
     bool control;
 };
 
-/* Of two entries that are written alike the one with the smaller id counts. */
+/* Of two entries that are written alike the one with the smaller id counts. DATA_LOSS where one is
+ * too long. */
 MUST_CHECK enum status whole_tokens_create(struct whole_tokens **tokens,
                                            const struct whole_tokens_entry *entries, size_t count);
 

@@ -8,6 +8,7 @@
 #include "coordinator/text/pretokenizer.h"
 #include "coordinator/text/text_steps.h"
 #include "coordinator/text/tokenizer.h"
+#include "coordinator/text/whole_tokens.h"
 #include "proto/utf8.h"
 #include "tests/support/tiny_vocab.h"
 
@@ -337,6 +338,11 @@ static void a_vocabulary_that_contradicts_itself_is_refused(void **state)
         STATUS_DATA_LOSS, "marks as control");
     expect_refused(&(struct tiny_vocab_args){.bytes_are_control = true}, STATUS_DATA_LOSS,
                    "marks as control");
+    char long_token[WHOLE_TOKENS_BYTES_MAX + 2];
+    memset(long_token, 't', sizeof long_token);
+    long_token[sizeof long_token - 1] = 0;
+    expect_refused(&(struct tiny_vocab_args){.tool = long_token}, STATUS_DATA_LOSS,
+                   "token 3, which is looked for whole, has 1025 bytes; at most 1024");
 }
 
 static double seconds_since(const struct timespec *start)
