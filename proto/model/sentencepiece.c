@@ -55,6 +55,7 @@ struct facts {
     bool fewer_spaces;
     bool escapes;
     bool has_map;
+    bool rewrites_output; /* what is made of ids is put through a map */
     struct text_view map_name;
     int64_t unknown;
     int64_t bos;
@@ -253,11 +254,19 @@ static enum status read_specifications(struct facts *facts, struct cursor file)
     struct field field;
     while (cursor_left(&file) > 0) {
         TRY(read_field(&file, &field));
-        if (field.number != MODEL_TRAINER && field.number != MODEL_NORMALIZER)
+        if (field.number != MODEL_TRAINER && field.number != MODEL_NORMALIZER &&
+            field.number != MODEL_DENORMALIZER)
             continue;
         TRY(expect(&file, &field, WIRE_BYTES));
-        TRY(field.number == MODEL_TRAINER ? read_trainer(facts, field.inside)
-                                          : read_normalizer(facts, field.inside));
+        if (field.number == MODEL_TRAINER) {
+            TRY(read_trainer(facts, field.inside));
+        } else if (field.number == MODEL_NORMALIZER) {
+            TRY(read_normalizer(facts, field.inside));
+        } else {
+            struct facts of_output = {0};
+            TRY(read_normalizer(&of_output, field.inside));
+            facts->rewrites_output = of_output.has_map;
+        }
     }
     return STATUS_OK;
 }
@@ -282,6 +291,8 @@ static enum status check_facts(const struct facts *facts, const struct cursor *f
                     "identity [tokenizer-model]",
                     file->name, (int)(facts->map_name.bytes < 64 ? facts->map_name.bytes : 64),
                     facts->map_name.text);
+    if (facts->rewrites_output)
+        return refuse(file, "a map in denormalizer_spec");
     if (facts->fewer_spaces)
         return refuse(file, "normalizer_spec.remove_extra_whitespaces");
     return facts->escapes ? STATUS_OK

@@ -496,6 +496,8 @@ static void models_that_are_not_followed_are_refused_by_name(void **state)
          "remove_extra_whitespaces"},
         {"\x0A\x03\x0A\x01\x61\x12\x05\x18\x02\x98\x02\x01\x1A\x06\x0A\x01n\x12\x01x", 20,
          STATUS_UNIMPLEMENTED, "normalization \"n\""},
+        {"\x0A\x03\x0A\x01\x61\x12\x05\x18\x02\x98\x02\x01\x2A\x03\x12\x01x", 17,
+         STATUS_UNIMPLEMENTED, "a map in denormalizer_spec"},
         {"\x0A\x09\x61", 3, STATUS_DATA_LOSS, "offset 2"},
         {"\x0A\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80", 12, STATUS_DATA_LOSS, "has no end"},
         {"\x0A\x00\x07", 3, STATUS_DATA_LOSS, "no such field"},
