@@ -463,7 +463,7 @@ enum status errand_begin_run(struct errand *errand)
     run.n_stop_ids = errand->asked.ignore_end ? 0 : stop_count;
     run.stop_ids = (int32_t *)stop_ids;
     run.deadline_ms = left_ms > 1 ? left_ms : 1;
-    run.tenant = (char *)(size_t)(errand->owner ? errand->owner : errand->client->tenant);
+    run.tenant = (char *)(size_t)errand->client->tenant;
     run.stays = errand->stays;
     run.goes_on_from = errand->version ? errand->version->run : 0;
     errand->stream.prefill_ns = clock_now_ns();

@@ -23,7 +23,6 @@ struct errand {
     struct answer_request asked;
     bool saves;                          /* the session that it asks; there is no answer */
     const struct cache_header *restores; /* what its keys come from; NULL: they are computed */
-    const char *owner;                   /* of what is saved, a tenant; NULL: the client */
     bool is_inner;                       /* one that waits in the queue needs it: it does not */
     const struct errand_part *part;      /* NULL: it is no part of another */
     bool fetched;                        /* errand_spill_fetch has looked */

@@ -151,6 +151,7 @@ static enum status list_ids(struct errand *errand, const struct sessions_use *us
     return prompt_encode_beginning(&errand->tools->forms, &errand->ids, version->text, use->raw);
 }
 
+/* It is the owner's request, not that of whoever needs the room: no tenant learns of another's. */
 static enum status save(struct errand *outer, const struct sessions_use *use,
                         struct spilling *spilling)
 {
@@ -158,10 +159,10 @@ static enum status save(struct errand *outer, const struct sessions_use *use,
     struct inner_client inner;
     struct errand errand;
     init_client(&inner, outer);
+    inner.client.tenant = spilling->tenant;
     TRY(errand_init(&errand, &inner.client, outer->tools, "", false));
     enum status status = STATUS_OK;
     errand.saves = errand.fetched = true; /* a file has none of it: nobody else moves it */
-    errand.owner = spilling->tenant;
     errand.is_inner = true; /* nor behind the one that waits for it */
     errand.version = use->version;
     errand.session.raw = use->raw;

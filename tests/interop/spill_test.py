@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 from cluster_under_test import BIN, FOLDER, INFERENCE, ClusterTest, grpc, ids_of, pb, wait_until
@@ -234,6 +235,51 @@ class Spill(ClusterTest):
         sessions = self.fill()
         ids, usage = self.ask_anew(0)
         self.check(sessions[0], ids, usage.prompt_tokens)
+
+    def tenants(self, *names):
+        """An access file, and what each tenant's calls show."""
+        lines, shown = [], {}
+        for name in names:
+            token = os.path.join(self.folder, name + ".token")
+            made = subprocess.run([os.path.join(BIN, "longhaul"), "token", name, "--token-file", token], capture_output=True,
+                                  text=True, timeout=30, check=True)
+            lines += ["tenant " + name, made.stdout.strip()]
+            with open(token, encoding="ascii") as file:
+                shown[name] = [("authorization", "Bearer " + file.read().strip())]
+        access = os.path.join(self.folder, "access")
+        with open(access, "w", encoding="ascii", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write("\n".join(lines) + "\n")
+        return access, shown
+
+    def test_no_tenant_sees_what_goes_out_for_it(self):
+        """Sessions of one go to files for documents of another, whose calls see its own requests alone."""
+        access, shown = self.tenants("before", "after")
+        self.start("--launch", "--workers=1", "--transport=loopback", "--spill", os.path.join(self.folder, "files"), *PLAIN,
+                   "--group-requests=1", "--context=1024", "--access-file", access)
+        unary = lambda path, request, response, name: self.channel.unary_unary(
+            path, request_serializer=lambda m: m.SerializeToString(), response_deserializer=response.FromString)(
+                request, timeout=60, metadata=shown[name])
+        cluster = lambda name: unary(INFERENCE + "GetCluster", pb.GetClusterRequest(), pb.GetClusterResponse, name)
+        create = lambda name, text: unary(SESSIONS + "CreateSession", sp.CreateSessionRequest(
+            session=sp.Session(raw=True), document=text), sp.Session, name)
+        wait_until(lambda: any(g.state == pb.GROUP_STATE_READY for g in cluster("after").groups), LOAD_S, "the group is ready")
+        seen, over = set(), threading.Event()
+
+        def look():
+            while not over.is_set():
+                seen.update(request.prompt_tokens for request in cluster("after").requests)
+        own = [create("before", document(n)) for n in range(2)]
+        looking = threading.Thread(target=look)
+        looking.start()
+        try:
+            other = [create("after", document(n) * 2) for n in range(8)]
+        finally:
+            over.set()
+            looking.join()
+        self.assertEqual(unary(SESSIONS + "GetSession", sp.GetSessionRequest(name=own[0].name), sp.Session, "before").state,
+                         sp.SESSION_STATE_SPILLED)
+        self.assertEqual(seen & {session.tokens for session in own}, set())
+        self.assertTrue(seen & {session.tokens for session in other}, "its own are seen")
 
     def test_files_keep_to_their_limit(self):
         self.launch("--group-requests=1", "--context=1024", "--spill-bytes=%d" % (1 << 20))
