@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "coordinator/errand_parts.h"
+#include "coordinator/quiet_client.h"
 #include "proto/cache_file/cache_reader.h"
 #include "proto/cache_file/cache_writer.h"
 #include "proto/clock.h"
@@ -21,26 +22,6 @@ struct inner_client {
     const struct errand *outer;
     struct status_details details;
 };
-
-static enum status post_nothing(void *context, const ProtobufCMessage *event)
-{
-    (void)context;
-    (void)event;
-    return STATUS_OK;
-}
-
-static bool always_has_room(void *context, int64_t timeout_ms)
-{
-    (void)context;
-    (void)timeout_ms;
-    return true;
-}
-
-static int64_t never_stalls(void *context)
-{
-    (void)context;
-    return 0;
-}
 
 static bool has_left(void *context)
 {
@@ -62,9 +43,9 @@ static void note_nothing(void *context, struct log_field field)
 static void init_client(struct inner_client *inner, const struct errand *outer)
 {
     static const struct errand_client_row row = {
-        .post = post_nothing,
-        .has_room = always_has_room,
-        .stalled_ms = never_stalls,
+        .post = quiet_client_post,
+        .has_room = quiet_client_has_room,
+        .stalled_ms = quiet_client_stalled_ms,
         .left = has_left,
         .end = end_nothing,
         .note = note_nothing,
@@ -163,7 +144,7 @@ static enum status save(struct errand *outer, const struct sessions_use *use,
     TRY(errand_init(&errand, &inner.client, outer->tools, "", false));
     enum status status = STATUS_OK;
     errand.saves = errand.fetched = true; /* a file has none of it: nobody else moves it */
-    errand.is_inner = true; /* nor behind the one that waits for it */
+    errand.is_inner = true;               /* nor behind the one that waits for it */
     errand.version = use->version;
     errand.session.raw = use->raw;
     ask_by(&errand, use->method);

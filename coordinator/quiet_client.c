@@ -4,21 +4,21 @@
 
 #include "coordinator/rpc_errand_client.h"
 
-static enum status post_nothing(void *context, const ProtobufCMessage *event)
+enum status quiet_client_post(void *context, const ProtobufCMessage *event)
 {
     (void)context;
     (void)event;
     return STATUS_OK;
 }
 
-static bool has_room(void *context, int64_t timeout_ms)
+bool quiet_client_has_room(void *context, int64_t timeout_ms)
 {
     (void)context;
     (void)timeout_ms;
     return true;
 }
 
-static int64_t never_stalls(void *context)
+int64_t quiet_client_stalled_ms(void *context)
 {
     (void)context;
     return 0;
@@ -42,9 +42,9 @@ static void note(void *context, struct log_field field)
 void quiet_client_init(struct quiet_client *quiet, struct rpc_call *call)
 {
     static const struct errand_client_row row = {
-        .post = post_nothing,
-        .has_room = has_room,
-        .stalled_ms = never_stalls,
+        .post = quiet_client_post,
+        .has_room = quiet_client_has_room,
+        .stalled_ms = quiet_client_stalled_ms,
         .left = left,
         .end = end,
         .note = note,
