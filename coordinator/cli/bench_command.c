@@ -9,6 +9,7 @@
 #include "coordinator/cli/connection.h"
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/interrupt.h"
+#include "coordinator/cli/report_option.h"
 #include "coordinator/cli/result_folder.h"
 #include "coordinator/cli/text_file.h"
 #include "proto/flags.h"
@@ -241,20 +242,10 @@ static void set_rows(struct flags_row rows[ROWS], struct options *options)
          .target = &options->method,
          .value = "METHOD,METHOD",
          .help = "by each of these methods [rope]"},
-        {.name = "out",
-         .letter = 'o',
-         .type = FLAGS_TEXT,
-         .target = &options->out,
-         .value = "DIR",
-         .help = "keep bench.jsonl and charts there"},
-        {.name = "chart",
-         .type = FLAGS_SWITCH,
-         .target = &options->chart,
-         .help = "draw charts as text even when the output is no terminal"},
-        {.name = "json",
-         .type = FLAGS_SWITCH,
-         .target = &options->json,
-         .help = "JSON lines: a manifest, then each row with its samples"},
+        report_option_out_row(&options->out, "keep bench.jsonl and charts there"),
+        report_option_chart_row(&options->chart),
+        report_option_json_row(&options->json,
+                               "JSON lines: a manifest, then each row with its samples"),
     };
     memcpy(rows, all, sizeof all);
 }

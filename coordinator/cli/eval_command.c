@@ -15,6 +15,7 @@
 #include "coordinator/cli/eval_results.h"
 #include "coordinator/cli/eval_settings.h"
 #include "coordinator/cli/interrupt.h"
+#include "coordinator/cli/report_option.h"
 #include "coordinator/cli/run_lines.h"
 #include "coordinator/cli/server_option.h"
 #include "proto/flags.h"
@@ -253,20 +254,11 @@ static void set_form_rows(struct flags_row *rows, struct options *options)
          .type = FLAGS_SWITCH,
          .target = &settings->chat,
          .help = "prompts in the model's chat form; not given: as plain text that goes on"},
-        {.name = "out",
-         .letter = 'o',
-         .type = FLAGS_TEXT,
-         .target = &options->out,
-         .value = "DIR",
-         .help = "folder for results, manifest and charts; the same command goes on in it"},
-        {.name = "chart",
-         .type = FLAGS_SWITCH,
-         .target = &options->chart,
-         .help = "draw charts as text even when the output is no terminal"},
-        {.name = "json",
-         .type = FLAGS_SWITCH,
-         .target = &options->json,
-         .help = "JSON lines: one for each task, method and length"},
+        report_option_out_row(
+            &options->out,
+            "folder for results, manifest and charts; the same command goes on in it"),
+        report_option_chart_row(&options->chart),
+        report_option_json_row(&options->json, "JSON lines: one for each task, method and length"),
     };
     memcpy(rows, all, sizeof all);
 }

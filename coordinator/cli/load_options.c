@@ -1,5 +1,6 @@
 /* Owns the option rows. Promises that a load that was taken has requests and a kind. */
 #include "coordinator/cli/load_options.h"
+#include "coordinator/cli/report_option.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -182,20 +183,12 @@ static void set_tell_rows(struct flags_row *rows, struct load_options *options)
     const struct flags_row all[TELL_ROWS] = {
         SERVER_OPTION_ADDRESS(&options->server),
         server_option_timeout_row(&options->server),
-        {.name = "out",
-         .letter = 'o',
-         .type = FLAGS_TEXT,
-         .target = &options->out,
-         .value = "DIR",
-         .help = "keep load.jsonl and charts there; loads that ended stay when a later one fails"},
-        {.name = "chart",
-         .type = FLAGS_SWITCH,
-         .target = &options->chart,
-         .help = "draw charts as text even when the output is no terminal"},
-        {.name = "json",
-         .type = FLAGS_SWITCH,
-         .target = &options->json,
-         .help = "JSON lines: a manifest, then each load with its requests"},
+        report_option_out_row(
+            &options->out,
+            "keep load.jsonl and charts there; loads that ended stay when a later one fails"),
+        report_option_chart_row(&options->chart),
+        report_option_json_row(&options->json,
+                               "JSON lines: a manifest, then each load with its requests"),
     };
     memcpy(rows, all, sizeof all);
 }

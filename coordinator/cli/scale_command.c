@@ -6,6 +6,7 @@
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/interrupt.h"
+#include "coordinator/cli/report_option.h"
 #include "coordinator/cli/result_folder.h"
 #include "coordinator/cli/scale_campaign.h"
 #include "coordinator/cli/scale_charts.h"
@@ -234,25 +235,15 @@ static void set_asked_rows(struct flags_row *rows, struct options *options)
 static void set_result_rows(struct flags_row *rows, struct options *options)
 {
     const struct flags_row all[ROWS - ASKED_ROWS] = {
-        {.name = "out",
-         .letter = 'o',
-         .type = FLAGS_TEXT,
-         .target = &options->out,
-         .value = "DIR",
-         .help = "folder for scale.jsonl, runs.jsonl, manifest.json and the charts"},
+        report_option_out_row(&options->out,
+                              "folder for scale.jsonl, runs.jsonl, manifest.json and the charts"),
         {.name = "manifest",
          .type = FLAGS_TEXT,
          .target = &options->manifest_file,
          .value = "FILE",
          .help = "measure again what this manifest, or file that begins with one, is of"},
-        {.name = "chart",
-         .type = FLAGS_SWITCH,
-         .target = &options->chart,
-         .help = "draw charts as text even when the output is no terminal"},
-        {.name = "json",
-         .type = FLAGS_SWITCH,
-         .target = &options->json,
-         .help = "JSON lines: a manifest, then each row"},
+        report_option_chart_row(&options->chart),
+        report_option_json_row(&options->json, "JSON lines: a manifest, then each row"),
     };
     memcpy(rows, all, sizeof all);
 }

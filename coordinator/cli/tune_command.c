@@ -8,6 +8,7 @@
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/interrupt.h"
 #include "coordinator/cli/method_option.h"
+#include "coordinator/cli/report_option.h"
 #include "coordinator/cli/result_folder.h"
 #include "coordinator/cli/text_file.h"
 #include "coordinator/cli/text_scores.h"
@@ -219,17 +220,9 @@ static void set_rows(struct flags_row *rows, struct options *options)
          .help = "that the search may take once workers are there [600]",
          .least = 1,
          .most = SECONDS_MOST},
-        {.name = "out",
-         .letter = 'o',
-         .type = FLAGS_TEXT,
-         .target = &options->out,
-         .value = "DIR",
-         .help = "folder for method.yaml, tune.json and the curve"},
-        {.name = "chart",
-         .type = FLAGS_SWITCH,
-         .target = &options->chart,
-         .help = "draw the curve as text even when the output is no terminal"},
-        {.name = "json", .type = FLAGS_SWITCH, .target = &options->json, .help = "one JSON object"},
+        report_option_out_row(&options->out, "folder for method.yaml, tune.json and the curve"),
+        report_option_chart_row(&options->chart),
+        report_option_json_row(&options->json, "one JSON object"),
     };
     memcpy(rows, own, sizeof own);
     for (int i = 0; i < SERVER_OPTION_ADDRESS_ROWS; i++)
