@@ -348,34 +348,38 @@ static enum status count_words(void *context, int64_t *tokens, const char *text,
 }
 
 /* One unit more would not fit; it is the size that a walk from the least finds. */
-static void a_fitted_prompt_is_the_longest_that_fits(void **state)
+static void expect_longest_fit(const struct eval_task *task, int64_t length)
 {
     const struct eval_material noise = {.sentence_count = 0};
-    (void)state;
-    for (size_t i = 0; eval_task_at(i); i++) {
-        const struct eval_task *task = eval_task_at(i);
-        const struct eval_case of = {.task = task,
-                                     .material = &noise,
-                                     .key = {SEED, task->name, WHOLE, 0},
-                                     .depth = task->deep ? 50 : -1};
-        struct counting counting = {0};
-        const struct eval_fit_args args = {&of, task->answer_tokens, count_words, &counting};
-        struct eval_prompt fitted = {.text = NULL}, walked = {.text = NULL};
-        int64_t tokens = 0, more = 0;
-        assert_int_equal(eval_fit(&fitted, &tokens, &args), STATUS_OK);
-        assert_true(counting.calls < 24);
-        assert_true(tokens + task->answer_tokens <= WHOLE);
-        for (int64_t units = task->least_units;; units++) {
-            eval_prompt_deinit(&walked);
-            assert_int_equal(task->build(&walked, &of, units), STATUS_OK);
-            assert_int_equal(count_words(&counting, &more, walked.text, walked.bytes), STATUS_OK);
-            if (more + task->answer_tokens > WHOLE)
-                break;
-        }
-        assert_true(walked.bytes > fitted.bytes && more > tokens);
-        eval_prompt_deinit(&fitted);
+    const struct eval_case of = {.task = task,
+                                 .material = &noise,
+                                 .key = {SEED, task->name, length, 0},
+                                 .depth = task->deep ? 50 : -1};
+    struct counting counting = {0};
+    const struct eval_fit_args args = {&of, task->answer_tokens, count_words, &counting};
+    struct eval_prompt fitted = {.text = NULL}, walked = {.text = NULL};
+    int64_t tokens = 0, more = 0;
+    assert_int_equal(eval_fit(&fitted, &tokens, &args), STATUS_OK);
+    assert_true(counting.calls < 24);
+    assert_true(tokens + task->answer_tokens <= length);
+    for (int64_t units = task->least_units;; units++) {
         eval_prompt_deinit(&walked);
+        assert_int_equal(task->build(&walked, &of, units), STATUS_OK);
+        assert_int_equal(count_words(&counting, &more, walked.text, walked.bytes), STATUS_OK);
+        if (more + task->answer_tokens > length)
+            break;
     }
+    assert_true(walked.bytes > fitted.bytes && more > tokens);
+    eval_prompt_deinit(&fitted);
+    eval_prompt_deinit(&walked);
+}
+
+static void a_fitted_prompt_is_the_longest_that_fits(void **state)
+{
+    (void)state;
+    for (size_t i = 0; eval_task_at(i); i++)
+        for (int64_t length = WHOLE; length < WHOLE + 12; length++)
+            expect_longest_fit(eval_task_at(i), length);
 }
 
 /* Whole words, as many as fit: one word more would not. */
