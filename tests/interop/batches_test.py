@@ -234,24 +234,27 @@ class Ends(BatchTest):
 
     def test_a_cancel_ends_what_runs_and_keeps_what_is_done(self):
         self.begin("--places=4", "--step-us=10000")
-        lines = [completion("short", "SHORT", 1)] + [completion(str(n), "PROMPT %d" % n, 1900) for n in range(30)]
+        lines = [completion("short", "SHORT", 1)] + [completion(str(n), "PROMPT %d" % n, 400) for n in range(30)]
         made = self.create(lines)
         self.expect_code(grpc.StatusCode.FAILED_PRECONDITION, lambda: self.delete(made.name))
-        wait_until(lambda: self.get(made.name).counts.completed == 1, 20, "the short one is done")
+        # The short one, unless four others took the places before it.
+        wait_until(lambda: self.get(made.name).counts.completed > 0, 20, "a line is done")
         self.cancel(made.name)
         ended = self.wait_ended(made.name, 5)
-        self.assertEqual((ended.state, ended.counts.completed, ended.counts.cancelled),
-                         (bp.BATCH_STATE_CANCELLED, 1, 30))
+        completed, cancelled = ended.counts.completed, ended.counts.cancelled
+        self.assertEqual((ended.state, completed + cancelled), (bp.BATCH_STATE_CANCELLED, 31))
+        self.assertTrue(1 <= completed <= 9, completed)
         results = {result.custom_id: json.loads(result.json) for result in self.results(made.name)}
         self.assertEqual(len(results), 31)
-        self.assertEqual(results["0"]["error"]["code"], "batch_cancelled")
-        self.assertIsNone(results["0"]["response"])
+        lost = [result for result in results.values() if result["error"]]
+        self.assertEqual([result["error"]["code"] for result in lost], ["batch_cancelled"] * cancelled)
+        self.assertTrue(all(result["response"] is None for result in lost))
         self.expect_code(grpc.StatusCode.FAILED_PRECONDITION, lambda: self.cancel(made.name))
         self.wait_ready()  # nothing runs any more
         again = self.retry(made.name, request_id="again")
         self.assertEqual(again.retry_of, made.name)
         self.assertEqual(self.retry(made.name, request_id="again").name, again.name)
-        wait_until(lambda: self.get(again.name).counts.total == 30, 10, "30 lines are tried again")
+        wait_until(lambda: self.get(again.name).counts.total == cancelled, 10, "they are tried again")
         self.cancel(again.name)
         self.wait_ended(again.name, 5)
         self.delete(made.name)
