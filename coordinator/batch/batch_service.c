@@ -89,7 +89,8 @@ static enum status open_parts(struct batch_tools *tools,
                               const struct batch_service_settings *settings)
 {
     const struct store_options options = {.folder = settings->folder,
-                                          .accept_lost_log = settings->accept_lost_log};
+                                          .accept_lost_log = settings->accept_lost_log,
+                                          .cache_bytes = settings->cache_bytes};
     if (!settings->folder[0])
         return STATUS_OK;
     TRY(store_open(&tools->store, &options));

@@ -77,6 +77,7 @@ class Metrics(HttpTest):
         self.assertLess(values['longhaul_worker_heartbeat_age_seconds{group="1",rank="0"}'], 1)
         self.assertEqual(values["longhaul_store_serving"], 1)
         self.assertGreater(values["longhaul_store_free_bytes"], 0)
+        self.assertGreater(values["longhaul_store_memory_bytes"], 0)
         self.assertGreaterEqual(values["longhaul_rpc_edge_connections"], 2)
         self.assertGreater(values["process_resident_memory_bytes"], 1e6)
         self.assertGreater(values["process_start_time_seconds"], 1.6e9)
