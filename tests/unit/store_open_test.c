@@ -265,7 +265,7 @@ static void ids_grow_and_differ(void **state)
     store_close(store);
 }
 
-/* Many batches of 60,000 lines in all, over 5 MiB of pages, in a store that may keep 1 MiB, and what
+/* Batches of 60,000 lines in all, over 5 MiB of pages, in a store that may keep 1 MiB; and what
  * its statements and SQLite itself take. */
 static void pages_in_memory_keep_to_their_limit(void **state)
 {
