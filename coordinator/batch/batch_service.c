@@ -145,7 +145,7 @@ void batch_service_methods(struct batch_service *service,
             .handle = handle,
             .context = &service->methods[i],
             .scopes = rows[i].service == batches ? ACCESS_BATCHES : ACCESS_DOCUMENTS,
-            .brief = (rows[i].kind & BRIEF) != 0,
+            .is_brief = (rows[i].kind & BRIEF) ? create_call_is_brief : NULL,
             .while_draining = (rows[i].kind & READS) != 0,
             .share = (rows[i].kind & LASTS) ? &service->tools.streams : NULL,
         };
