@@ -272,7 +272,7 @@ static void a_set_knows_what_was_added(void **state)
 
 /* ---- requests ---- */
 
-/* Escapes may spell the word; whoever writes other letters so is only taken for one that is long. */
+/* Escapes may spell the word; whoever writes other letters so is taken for one that is long. */
 static void a_creation_that_may_name_a_document_is_not_brief(void **state)
 {
     (void)state;
