@@ -63,12 +63,21 @@ static enum status check_frequencies(const struct frequencies *frequencies)
     return parameter_check(&list, numbers);
 }
 
+static bool waits_for_length(const struct parameter *parameter, union parameter_number number)
+{
+    return parameter->of_request && number.tokens == 0;
+}
+
 enum status method_check(const struct method *method)
 {
     if (!method->row)
         return fail(STATUS_INVALID_ARGUMENT, "no method is given");
     const struct parameter_list list = parameters_of(method->row);
     TRY(parameter_check(&list, method->numbers));
+    for (int i = 0; i < list.count; i++)
+        if (waits_for_length(list.at[i], method->numbers[i]))
+            return fail(STATUS_INVALID_ARGUMENT, "method %s: give %s=..., the tokens of the text",
+                        list.name, list.at[i]->name);
     if (method->row->check)
         TRY(method->row->check(method));
     return check_frequencies(&method->frequencies);
@@ -185,6 +194,24 @@ void method_print(const struct method *method, char text[METHOD_TEXT_BYTES])
 }
 
 /* ---- what it means ---- */
+
+bool method_follows_length(const struct method *method)
+{
+    const struct parameter_list list = parameters_of(method->row);
+    bool follows = false;
+    for (int i = 0; i < list.count; i++)
+        follows = follows || waits_for_length(list.at[i], method->numbers[i]);
+    return follows;
+}
+
+void method_fit(struct method *method, int64_t tokens)
+{
+    const struct parameter_list list = parameters_of(method->row);
+    for (int i = 0; i < list.count; i++)
+        if (waits_for_length(list.at[i], method->numbers[i]))
+            method->numbers[i].tokens =
+                tokens > list.at[i]->least.tokens ? tokens : list.at[i]->least.tokens;
+}
 
 void method_bands(const struct method *method, struct bands *bands)
 {

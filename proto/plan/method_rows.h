@@ -29,6 +29,7 @@ extern const struct method_row method_leaky_rerope;
 extern const struct method_row method_self_extend;
 extern const struct method_row method_dca;
 extern const struct method_row method_streaming_heads;
+extern const struct method_row method_lampe;
 
 /* In the order in which messages name them. */
 extern const struct method_row *const method_rows[];

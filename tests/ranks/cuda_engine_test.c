@@ -35,6 +35,7 @@ static const char *const methods[] = {
     "leaky_rerope:window=90,factor=2.5+linear:factor=2",
     "dca:chunk=200,local=50",
     "streaming_heads:heads=1,window=70,sinks=3",
+    "lampe:near=70,far=40,mapped=90,length=300",
 };
 
 enum { METHODS = sizeof methods / sizeof methods[0] };

@@ -50,6 +50,7 @@ static const char *const methods[] = {
     "self_extend:window=65,group=7",
     "dca:chunk=100,local=50",
     "streaming_heads:heads=1,window=70,sinks=3",
+    "lampe:near=40,far=20,mapped=70,length=150",
     "rope+yarn:factor=2,original=128",
 };
 enum { METHODS = sizeof methods / sizeof methods[0] };

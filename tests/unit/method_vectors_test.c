@@ -156,6 +156,9 @@ static void methods_that_are_the_same_see_the_same(void **state)
         {"dca:chunk=65,local=5", "rope", 0},
         {"streaming_llm:window=60,sinks=4", "rope", 0},
         {"streaming_llm:window=8,sinks=0", "lm_infinite:window=9,sinks=0", 0},
+        {"lampe:near=31,far=3,mapped=9,length=61", "rope", 0}, /* the text is too short */
+        {"lampe:near=8,far=3,mapped=60,length=61", "rope", 0}, /* all of it fits */
+        {"lampe", "rope", 0},                                  /* no length has been told */
     };
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         const struct bands one = bands_of(cases[c].one), other = bands_of(cases[c].other);

@@ -55,6 +55,9 @@ static void a_neighbour_is_spelt_with_its_published_defaults(void **state)
     parses_to("dca", "dca:chunk=6144,local=512");
     parses_to("dca:chunk=8", "dca:chunk=8,local=7");
     parses_to("streaming_heads:heads=4,window=256", "streaming_heads:heads=4,window=256,sinks=4");
+    parses_to("lampe", "lampe:near=512,far=200,mapped=1536,logit_scale=1");
+    parses_to("lampe:length=9000,far=512,logit_scale=published",
+              "lampe:near=512,far=512,mapped=1536,length=9000,logit_scale=1.143434");
     struct method method;
     char printed[METHOD_TEXT_BYTES];
     assert_int_equal(method_parse(&method, "streaming_llm", 1024), STATUS_OK);
@@ -91,6 +94,30 @@ static void any_method_takes_logn_and_frequencies(void **state)
     assert_true(method_logn(&method) == 0 && method_is_plain_rope(&method));
     assert_int_equal(method_parse(&method, "rope+ntk:factor=3", TRAINED), STATUS_OK);
     assert_true(!method_is_plain_rope(&method));
+}
+
+/* LaMPE's map is the same from the first key of a request to its last. */
+static void a_length_is_frozen_when_a_request_is_known(void **state)
+{
+    (void)state;
+    struct method method;
+    char printed[METHOD_TEXT_BYTES];
+    assert_int_equal(method_parse(&method, "lampe:near=4,far=3,mapped=5", 0), STATUS_OK);
+    assert_true(method_follows_length(&method));
+    assert_int_equal(method_check(&method), STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(status_message(), "method lampe: give length="));
+    method_fit(&method, 60);
+    assert_false(method_follows_length(&method));
+    assert_int_equal(method_check(&method), STATUS_OK);
+    method_print(&method, printed);
+    assert_string_equal(printed, "lampe:near=4,far=3,mapped=5,length=60,logit_scale=1");
+    method_fit(&method, 90);
+    assert_int_equal(method.numbers[3].tokens, 60);
+    assert_int_equal(method_parse(&method, "lampe", 0), STATUS_OK);
+    method_fit(&method, 1);
+    assert_int_equal(method_check(&method), STATUS_OK);
+    assert_int_equal(method_parse(&method, "string", TRAINED), STATUS_OK);
+    assert_false(method_follows_length(&method));
 }
 
 static void refuses(const char *text, enum status status, const char *named)
@@ -151,6 +178,12 @@ static void a_wrong_spelling_is_refused_by_name_with_the_nearest_right_one(void 
     refuses("self_extend:group=0", bad, "group=0");
     refuses("dca:chunk=6,local=6", bad, "local=6 must be below chunk, which is 6");
     refuses("dca:chunk=0", bad, "chunk=0");
+    refuses("lampe:near=0", bad, "near=0 must be between 1 and 274877906944");
+    refuses("lampe:near=5,far=6", bad, "far=6 must be between 0 and near, which is 5");
+    refuses("lampe:mapped=0", bad, "mapped=0 must be between 1 and 4194304");
+    refuses("lampe:mapped=4194305", bad, "mapped=4194305 must be between 1 and 4194304");
+    refuses("lampe:length=1", bad, "length=1 must be between 2 and 1099511627776");
+    refuses("lampe:logit_scale=0", bad, "logit_scale=0 must be above 0");
     refuses("streaming_heads:window=8", bad, "method streaming_heads: give heads=");
     refuses("streaming_heads:heads=2", bad, "method streaming_heads: give window=");
     refuses("streaming_heads:heads=0,window=8", bad, "heads=0");
@@ -323,6 +356,7 @@ int main(void)
         cmocka_unit_test(a_method_is_spelt_with_the_defaults_of_the_model),
         cmocka_unit_test(a_neighbour_is_spelt_with_its_published_defaults),
         cmocka_unit_test(any_method_takes_logn_and_frequencies),
+        cmocka_unit_test(a_length_is_frozen_when_a_request_is_known),
         cmocka_unit_test(a_wrong_spelling_is_refused_by_name_with_the_nearest_right_one),
         cmocka_unit_test(numbers_give_the_method_of_their_spelling),
         cmocka_unit_test(a_model_that_does_not_say_its_length_has_no_defaults),
