@@ -9,10 +9,11 @@
 
 #include "kernels/bands.h"
 #include "proto/plan/frequencies.h"
+#include "proto/plan/own_table.h"
 #include "proto/plan/parameter.h"
 #include "proto/status.h"
 
-enum { METHOD_TEXT_BYTES = 256 };
+enum { METHOD_TEXT_BYTES = 320 };
 
 struct method_row;
 
@@ -21,6 +22,7 @@ struct method_row;
 struct method {
     const struct method_row *row; /* NULL: none */
     union parameter_number numbers[PARAMETER_LIST_MAX];
+    struct own_table table; /* of a row that has one */
     struct frequencies frequencies;
 };
 

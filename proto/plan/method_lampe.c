@@ -1,4 +1,4 @@
-/* LaMPE, 2025 (docs/methods.md, LaMPE). */
+/* LaMPE, Zhang et al., 2025 (docs/methods.md, LaMPE). */
 #include "proto/plan/band_list.h"
 #include "proto/plan/method_rows.h"
 

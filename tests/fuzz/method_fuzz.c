@@ -28,6 +28,11 @@ static const char *const seeds[] = {
     "streaming_llm:window=1099511627770,sinks=5",
     "\x0b"
     "leaky_rerope:window=64,factor=2.5,logn=4096",
+    "\x0d"
+    "table:sinks=3,keys=plain..4/shift:-2..9/hidden,sink_keys=plain..2/fixed:6..5/anchor:12..12/"
+    "fixed:6",
+    "\x0d"
+    "table:keys=plain..8/scale:8:2.5..64/group:7:8+linear:factor=2",
     "\x0f"
     "lampe:near=64,far=16,mapped=4194304,length=1099511627776",
     "\x0d"

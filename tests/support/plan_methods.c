@@ -110,6 +110,22 @@ static bool lampe(const struct plan_method *method, int64_t i, int64_t j, double
     return true;
 }
 
+/* A table of a user's own: window 9 of ordinary keys, 3 sinks. */
+static bool mixed(const struct plan_method *method, int64_t i, int64_t j, double *distance,
+                  bool *far)
+{
+    (void)method;
+    const int64_t d = i - j;
+    *far = false;
+    if (j >= 3) {
+        *distance = (double)(d < 4 ? d : d - 2);
+        return d < 9;
+    }
+    *far = (d >= 2 && d < 5) || d >= 9;
+    *distance = (double)(d < 2 ? d : d < 5 ? 6 : d < 12 ? 12 - j : 6);
+    return true;
+}
+
 const struct plan_method plan_methods[] = {
     {"rope", rope, 0, 0, 0, false, 0},
     {"string:shift=1,local=0", string, 1, 0, 0, false, 0},
@@ -139,6 +155,16 @@ const struct plan_method plan_methods[] = {
     {"lampe:near=3,far=0,mapped=7,length=12", lampe, 3, 0, 7, false, 12},
     {"lampe:near=5,far=5,mapped=9,length=10", lampe, 5, 5, 9, false, 10},
     {"lampe:near=2,far=2,mapped=1,length=24", lampe, 2, 2, 1, false, 24},
+    {"table:keys=plain", rope, 0, 0, 0, false, 0},
+    {"table:keys=plain..4/shift:-3", string, 4, 1, 0, false, 0},
+    {"table:keys=plain..4/fixed:4", rerope, 4, 0, 0, false, 0},
+    {"table:keys=plain..3/scale:3:2.5", leaky_rerope, 3, 0, 0, false, 2.5},
+    {"table:keys=plain..5/group:3:4", self_extend, 5, 3, 0, false, 0},
+    {"table:sinks=5,keys=plain..3/hidden,sink_keys=plain..3/fixed:2", lm_infinite, 3, 5, 2, true,
+     0},
+    {"table:sinks=3,keys=plain..4/shift:-2..9/hidden,"
+     "sink_keys=plain..2/fixed:6..5/anchor:12..12/fixed:6",
+     mixed, 0, 0, 0, true, 0},
 };
 const int plan_methods_count = sizeof plan_methods / sizeof plan_methods[0];
 
