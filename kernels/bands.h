@@ -57,7 +57,7 @@ struct bands_frame {
 /* As initializer: the index times SCALE plus OFFSET. */
 #define BANDS_FRAME(SCALE, OFFSET)                                                                 \
     {                                                                                              \
-        (SCALE), 0, 1, 1, (OFFSET), INFINITY                                                          \
+        (SCALE), 0, 1, 1, (OFFSET), INFINITY                                                       \
     }
 
 BANDS_CALL double bands_position(const struct bands_frame *frame, int64_t index)

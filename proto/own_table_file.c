@@ -104,8 +104,7 @@ static enum status read_tokens(const struct reading *reading, int64_t *tokens,
 {
     double number;
     TRY(read_number(reading, &number, field));
-    if (number != floor(number) || number < (double)least ||
-        number > (double)PARAMETER_TOKENS_MAX)
+    if (number != floor(number) || number < (double)least || number > (double)PARAMETER_TOKENS_MAX)
         return wrong(reading, field->value->start_mark,
                      "%s must be a whole number of tokens between %lld and %lld", field->name,
                      (long long)least, (long long)PARAMETER_TOKENS_MAX);
@@ -188,8 +187,8 @@ static enum status check(const struct reading *reading)
     if (own_table_check(&reading->table, reading->sinks, &fault))
         return STATUS_OK;
     return wrong(reading,
-                 fault.band < 0 ? reading->root : reading->bands[fault.key_class][fault.band],
-                 "%s", fault.sentence);
+                 fault.band < 0 ? reading->root : reading->bands[fault.key_class][fault.band], "%s",
+                 fault.sentence);
 }
 
 static enum status read_document(struct reading *reading)
@@ -246,7 +245,7 @@ enum status own_table_file_read_bytes(char spelling[METHOD_TEXT_BYTES], const ch
     return status;
 }
 
-enum status own_table_file_read(char spelling[METHOD_TEXT_BYTES], const char *path)
+static enum status read_file(char spelling[METHOD_TEXT_BYTES], const char *path)
 {
     FILE *file = fopen(path, "rb");
     if (!file)
@@ -281,7 +280,7 @@ enum status own_table_file_expand(char **spelling, const char *method)
         char *name = strndup(path, bytes);
         if (!name)
             return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a file's name");
-        const enum status status = own_table_file_read(read, name);
+        const enum status status = read_file(read, name);
         free(name);
         TRY(status);
         rest = path + bytes;

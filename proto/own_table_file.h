@@ -19,10 +19,8 @@
 #include "proto/plan/method.h"
 #include "proto/status.h"
 
-/* The canonical spelling of the file's table, "table:sinks=4,keys=...". */
-MUST_CHECK enum status own_table_file_read(char spelling[METHOD_TEXT_BYTES], const char *path);
-
-/* The same from memory, which by itself is for tests; `name` stands for the file in errors. */
+/* The canonical spelling of a file's table, "table:sinks=4,keys=...", from memory; by itself it is
+ * for tests. `name` stands for the file in errors. */
 MUST_CHECK enum status own_table_file_read_bytes(char spelling[METHOD_TEXT_BYTES], const char *name,
                                                  const void *data, size_t bytes);
 

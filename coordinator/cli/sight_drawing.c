@@ -5,59 +5,16 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "kernels/regimes.h"
-#include "proto/plan/method.h"
+#include "proto/plan/sight_view.h"
 
-enum { RULER = 64, RULED_ROWS = 4, WORDS_BYTES = 64 };
-
-/* What the last token sees through one regime. */
-struct seen {
-    const struct regime *regime;
-    int64_t key_first, key_end;
-    double least, most; /* effective distances */
-};
-
-/* Extremes of a frame's positions over the indices [first, end), which are not none. */
-static void positions_of(const struct bands_frame *frame, int64_t first, int64_t end, double *least,
-                         double *most)
-{
-    int64_t low = first, high = end - 1; /* without a modulo positions never fall */
-    if (frame->modulo > 0 && low / frame->modulo != high / frame->modulo) {
-        low = 0; /* they turn over within the range */
-        high = frame->modulo - 1;
-    }
-    *least = bands_position(frame, low);
-    *most = bands_position(frame, high);
-}
-
-static bool see(struct seen *seen, const struct bands *bands, const struct regime *regime,
-                int64_t query)
-{
-    struct regime_part part;
-    regime_part(&part, regime, query);
-    if (query < part.query_first || query >= part.query_end)
-        return false;
-    const int64_t back = part.distance_end > query ? 0 : query - part.distance_end + 1;
-    const int64_t front = query - part.distance_first + 1;
-    seen->regime = regime;
-    seen->key_first = regimes_larger(part.key_first, back);
-    seen->key_end = regimes_smaller(part.key_end, front);
-    if (seen->key_first >= seen->key_end)
-        return false;
-    double low, high;
-    const double at = bands_position(&bands->query_frame[regime->query_frame], query);
-    positions_of(&bands->key_frame[regime->key_frame], seen->key_first, seen->key_end, &low, &high);
-    seen->least = at - high;
-    seen->most = at - low;
-    return true;
-}
+enum { RULER = 64, RULED_ROWS = 4, WORDS_BYTES = 136 };
 
 /* ---- words ---- */
 
 /* "i - 2048", "floor(3 i / 7) + 5", "min(900, i mod 600 + 600)", "4096". */
 static void frame_words(char words[WORDS_BYTES], const struct bands_frame *frame, char index)
 {
-    char place[32], scaled[48], moved[56];
+    char place[64], scaled[80], moved[112];
     if (frame->scale == 0) {
         snprintf(words, WORDS_BYTES, "%.10g", frame->offset);
         return;
@@ -86,49 +43,49 @@ static void frame_words(char words[WORDS_BYTES], const struct bands_frame *frame
         snprintf(words, WORDS_BYTES, "%s", moved);
 }
 
-static void distance_words(char words[WORDS_BYTES], const struct regime *regime)
+static void distance_words(char words[WORDS_BYTES], const struct sight_view_row *row)
 {
-    const char *unit = regime->unit > 1 ? " chunks" : "";
-    if (regime->distance_end == BANDS_OPEN)
-        snprintf(words, WORDS_BYTES, "%" PRId64 "%s and more", regime->distance_first, unit);
-    else if (regime->distance_end == regime->distance_first + 1)
-        snprintf(words, WORDS_BYTES, "%" PRId64 "%s", regime->distance_first, unit);
+    const char *unit = row->unit > 1 ? " chunks" : "";
+    if (row->distance_end == BANDS_OPEN)
+        snprintf(words, WORDS_BYTES, "%" PRId64 "%s and more", row->distance_first, unit);
+    else if (row->distance_end == row->distance_first + 1)
+        snprintf(words, WORDS_BYTES, "%" PRId64 "%s", row->distance_first, unit);
     else
-        snprintf(words, WORDS_BYTES, "%" PRId64 " to %" PRId64 "%s", regime->distance_first,
-                 regime->distance_end - 1, unit);
+        snprintf(words, WORDS_BYTES, "%" PRId64 " to %" PRId64 "%s", row->distance_first,
+                 row->distance_end - 1, unit);
 }
 
-static void key_words(char words[WORDS_BYTES], const struct regime *regime)
+static void key_words(char words[WORDS_BYTES], const struct sight_view_row *row)
 {
-    if (regime->key_end != BANDS_OPEN)
-        snprintf(words, WORDS_BYTES, "the first %" PRId64, regime->key_end);
-    else if (regime->key_first > 0)
-        snprintf(words, WORDS_BYTES, "all but the first %" PRId64, regime->key_first);
+    if (row->keys_end != BANDS_OPEN)
+        snprintf(words, WORDS_BYTES, "the first %" PRId64, row->keys_end);
+    else if (row->keys_first > 0)
+        snprintf(words, WORDS_BYTES, "all but the first %" PRId64, row->keys_first);
     else
         snprintf(words, WORDS_BYTES, "all");
 }
 
-static void effective_words(char words[WORDS_BYTES], const struct seen *seen)
+static void effective_words(char words[WORDS_BYTES], const struct sight_view_row *row)
 {
-    if (seen->least == seen->most)
-        snprintf(words, WORDS_BYTES, "%.10g", seen->least);
+    if (row->least == row->most)
+        snprintf(words, WORDS_BYTES, "%.10g", row->least);
     else
-        snprintf(words, WORDS_BYTES, "%.10g to %.10g", seen->least, seen->most);
+        snprintf(words, WORDS_BYTES, "%.10g to %.10g", row->least, row->most);
 }
 
 /* ---- the drawing ---- */
 
-static void print_seen(FILE *file, const struct bands *bands, const struct seen *seen)
+static void print_seen(FILE *file, const struct bands *bands, const struct sight_view_row *row)
 {
     char keys[WORDS_BYTES], distance[WORDS_BYTES], effective[WORDS_BYTES];
     char query_at[WORDS_BYTES], key_at[WORDS_BYTES];
-    key_words(keys, seen->regime);
-    distance_words(distance, seen->regime);
-    effective_words(effective, seen);
-    frame_words(query_at, &bands->query_frame[seen->regime->query_frame], 'i');
-    frame_words(key_at, &bands->key_frame[seen->regime->key_frame], 'j');
+    key_words(keys, row);
+    distance_words(distance, row);
+    effective_words(effective, row);
+    frame_words(query_at, &bands->query_frame[row->query_frame], 'i');
+    frame_words(key_at, &bands->key_frame[row->key_frame], 'j');
     fprintf(file, "%-22s %-20s %10" PRId64 " %-18s %-24s %s\n", keys, distance,
-            seen->key_end - seen->key_first, effective, query_at, key_at);
+            row->seen_end - row->seen_first, effective, query_at, key_at);
 }
 
 /* How query i sees key j: at its distance, at another one, or not at all. */
@@ -162,17 +119,14 @@ static void print_ruler(FILE *file, const struct bands *bands, int64_t tokens)
 
 static void print_table(FILE *file, const struct bands *bands, int64_t tokens)
 {
-    struct regimes regimes;
+    struct sight_view view;
     int64_t unseen = tokens;
-    regimes_make(&regimes, bands);
+    sight_view_make(&view, bands, tokens);
     fprintf(file, "%-22s %-20s %10s %-18s %-24s %s\n", "keys", "at distance", "are", "seen at",
             "query i at", "key j at");
-    for (int r = 0; r < regimes.count; r++) {
-        struct seen seen;
-        if (!see(&seen, bands, &regimes.list[r], tokens - 1))
-            continue;
-        print_seen(file, bands, &seen);
-        unseen -= seen.key_end - seen.key_first;
+    for (int r = 0; r < view.count; r++) {
+        print_seen(file, bands, &view.rows[r]);
+        unseen -= view.rows[r].seen_end - view.rows[r].seen_first;
     }
     if (unseen > 0)
         fprintf(file, "%-22s %-20s %10" PRId64 " not at all\n", "", "others", unseen);
@@ -182,15 +136,15 @@ static void print_table(FILE *file, const struct bands *bands, int64_t tokens)
 /* Why workers hold what they hold. */
 static void print_reasons(FILE *file, const struct bands *bands, int64_t tokens)
 {
-    struct regimes regimes;
+    struct sight_view view;
     const int64_t reach = bands_reach(bands);
-    regimes_make(&regimes, bands);
+    sight_view_make(&view, bands, tokens);
     fprintf(file, "a worker keeps the values of its tokens and their keys in %d way%s",
             bands->panel_frames, bands->panel_frames == 1 ? "" : "s");
     if (reach < tokens)
         fprintf(file, ", and drops what lies %" PRId64 " tokens back and more", reach);
     fputc('\n', file);
-    if (regimes_far_sinks(&regimes, tokens))
+    if (view.keeps_sinks)
         fprintf(file,
                 "every worker keeps the first %" PRId64 " tokens besides: they stay in sight, or "
                 "are seen in a way of their own\n",
@@ -204,8 +158,9 @@ void sight_drawing_print(FILE *file, const char *spelling, int64_t tokens)
     if (tokens < 1 || method_parse(&method, spelling, 0) != STATUS_OK)
         return;
     method_bands(&method, &bands);
-    fprintf(file, "\nwhat the last of %" PRId64 " tokens sees (# at its distance, + at another, "
-                  ". not)\n",
+    fprintf(file,
+            "\nwhat the last of %" PRId64 " tokens sees (# at its distance, + at another, "
+            ". not)\n",
             tokens);
     print_table(file, &bands, tokens);
     print_reasons(file, &bands, tokens);
@@ -218,16 +173,16 @@ void sight_drawing_print(FILE *file, const char *spelling, int64_t tokens)
 }
 
 static void seen_json(struct json_writer *writer, const struct bands *bands,
-                      const struct seen *seen)
+                      const struct sight_view_row *row)
 {
     char query_at[WORDS_BYTES], key_at[WORDS_BYTES];
-    frame_words(query_at, &bands->query_frame[seen->regime->query_frame], 'i');
-    frame_words(key_at, &bands->key_frame[seen->regime->key_frame], 'j');
+    frame_words(query_at, &bands->query_frame[row->query_frame], 'i');
+    frame_words(key_at, &bands->key_frame[row->key_frame], 'j');
     json_writer_begin_object(writer, NULL);
-    json_writer_integer(writer, "first_key", seen->key_first);
-    json_writer_integer(writer, "end_key", seen->key_end);
-    json_writer_real(writer, "least_distance", seen->least);
-    json_writer_real(writer, "most_distance", seen->most);
+    json_writer_integer(writer, "first_key", row->seen_first);
+    json_writer_integer(writer, "end_key", row->seen_end);
+    json_writer_real(writer, "least_distance", row->least);
+    json_writer_real(writer, "most_distance", row->most);
     json_writer_text(writer, "query_at", query_at);
     json_writer_text(writer, "key_at", key_at);
     json_writer_end_object(writer);
@@ -237,18 +192,15 @@ void sight_drawing_json(struct json_writer *writer, const char *spelling, int64_
 {
     struct method method;
     struct bands bands;
-    struct regimes regimes;
+    struct sight_view view;
     if (tokens < 1 || method_parse(&method, spelling, 0) != STATUS_OK) {
         json_writer_null(writer, "sight");
         return;
     }
     method_bands(&method, &bands);
-    regimes_make(&regimes, &bands);
+    sight_view_make(&view, &bands, tokens);
     json_writer_begin_array(writer, "sight");
-    for (int r = 0; r < regimes.count; r++) {
-        struct seen seen;
-        if (see(&seen, &bands, &regimes.list[r], tokens - 1))
-            seen_json(writer, &bands, &seen);
-    }
+    for (int r = 0; r < view.count; r++)
+        seen_json(writer, &bands, &view.rows[r]);
     json_writer_end_array(writer);
 }

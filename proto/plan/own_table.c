@@ -84,8 +84,7 @@ static enum status parse_number(double *number, const char *text, const struct p
 {
     char *end;
     const double value = strtod(text, &end);
-    if (text[0] && !*end && isfinite(value) &&
-        strspn(text, "0123456789.eE+-") == strlen(text)) {
+    if (text[0] && !*end && isfinite(value) && strspn(text, "0123456789.eE+-") == strlen(text)) {
         *number = value == 0 ? 0 : value; /* without a sign */
         return STATUS_OK;
     }
@@ -173,13 +172,13 @@ static size_t print(const struct own_table *table, enum band_class key_class, ch
     for (int64_t b = 0; b < table->count[key_class]; b++) {
         const struct own_table_band *band = &table->list[key_class][b];
         char one[BAND_BYTES];
-        int length = snprintf(one, sizeof one, "%s%s", b > 0 ? "/" : "",
-                              own_table_rules[band->rule].name);
+        int length =
+            snprintf(one, sizeof one, "%s%s", b > 0 ? "/" : "", own_table_rules[band->rule].name);
         for (int n = 0; n < numbers_of(band->rule); n++)
             length += print_number(one + length, sizeof one - (size_t)length, band->numbers[n]);
         if (band->end != BANDS_OPEN)
-            length += snprintf(one + length, sizeof one - (size_t)length, "..%lld",
-                               (long long)band->end);
+            length +=
+                snprintf(one + length, sizeof one - (size_t)length, "..%lld", (long long)band->end);
         if (used + (size_t)length < bytes)
             memcpy(text + used, one, (size_t)length + 1);
         used += (size_t)length;
@@ -268,8 +267,8 @@ static void append(struct making *making, const struct own_table_band *own,
         return;
     const struct bands_frame queries = query_frame(own);
     band->key_frame = key_number;
-    band->query_frame = number_of(bands->query_frame, &bands->query_frames, 0, BANDS_FRAMES_MAX,
-                                  &queries);
+    band->query_frame =
+        number_of(bands->query_frame, &bands->query_frames, 0, BANDS_FRAMES_MAX, &queries);
     if (band->query_frame < 0)
         making->reason = "its bands rotate queries in more than 4 ways: let some be alike";
 }
@@ -315,11 +314,10 @@ static void make_sinks(struct making *making, const struct own_table *table, int
         if (near)
             append(making, own, BAND_SINK, (struct span){first, cut}, shared);
         if (!near || cut < own->end) {
-            const int apart =
-                own->rule == HIDDEN
-                    ? 0
-                    : number_of(bands->key_frame, &bands->key_frames, bands->panel_frames,
-                                BANDS_FRAMES_MAX, &keys);
+            const int apart = own->rule == HIDDEN
+                                  ? 0
+                                  : number_of(bands->key_frame, &bands->key_frames,
+                                              bands->panel_frames, BANDS_FRAMES_MAX, &keys);
             if (apart < 0)
                 making->reason = "its bands keep keys in more than 4 ways: let some be alike";
             append(making, own, BAND_SINK, (struct span){near ? cut : first, own->end}, apart);
@@ -370,7 +368,8 @@ static bool number_fits(const struct own_table_band *band, int n, double least, 
     const double number = band->numbers[n];
     if (number >= least && number <= most && (!whole || number == floor(number)))
         return true;
-    snprintf(sentence, OWN_TABLE_SENTENCE_BYTES, "%s of %s is %.17g, must be %sbetween %.17g and "
+    snprintf(sentence, OWN_TABLE_SENTENCE_BYTES,
+             "%s of %s is %.17g, must be %sbetween %.17g and "
              "%.17g",
              own_table_rules[band->rule].numbers[n], own_table_rules[band->rule].name, number,
              whole ? "whole and " : "", least, most);
@@ -432,11 +431,13 @@ static bool check_band(const struct own_table *table, enum band_class key_class,
                      "it ends at %lld, must end above %lld, where it begins, and at most at %lld",
                      (long long)band->end, (long long)first, (long long)PARAMETER_TOKENS_MAX);
     if (b == 0 && band->rule == HIDDEN)
-        return wrong(fault, key_class, b, "every token must see itself: the first band, from "
-                                          "distance 0 on, may not be hidden");
+        return wrong(fault, key_class, b,
+                     "every token must see itself: the first band, from "
+                     "distance 0 on, may not be hidden");
     if (band->rule == ANCHOR && key_class == BAND_ORDINARY)
-        return wrong(fault, key_class, b, "anchor is for sinks: other keys would come to stand "
-                                          "behind the query");
+        return wrong(fault, key_class, b,
+                     "anchor is for sinks: other keys would come to stand "
+                     "behind the query");
     if (!numbers_fit(band, sentence))
         return wrong(fault, key_class, b, "%s", sentence);
     if (band->rule != HIDDEN && least_distance(band, first, sinks) < 0)

@@ -93,9 +93,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         method_fit(&method, trained_tokens);
         check_method(&method);
     } else if (status != STATUS_INVALID_ARGUMENT || !sentence[0] ||
-             (utf8_check(text, strlen(text), "text") == STATUS_OK &&
-              method_parse(&method, text, trained_tokens) != STATUS_OK &&
-              utf8_check(status_message(), strlen(status_message()), "sentence") != STATUS_OK))
+               (utf8_check(text, strlen(text), "text") == STATUS_OK &&
+                method_parse(&method, text, trained_tokens) != STATUS_OK &&
+                utf8_check(status_message(), strlen(status_message()), "sentence") != STATUS_OK))
         abort();
     return 0;
 }

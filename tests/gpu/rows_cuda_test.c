@@ -243,7 +243,8 @@ static const struct bands_frame frames[FRAMES] = {
 
 static double position_of(int frame, int64_t index)
 {
-    const double positions[FRAMES] = {(double)(index - 40000), 0.5 * (double)(3 * index / 7) + 4096.25,
+    const double positions[FRAMES] = {(double)(index - 40000),
+                                      0.5 * (double)(3 * index / 7) + 4096.25,
                                       fmin(50, (double)(index % 100 + 3))};
     return positions[frame];
 }

@@ -128,7 +128,8 @@ static double stands_at(const struct bands_frame *frame, int64_t index)
     if (frame->modulo > 0)
         index %= frame->modulo;
     return fmin(frame->cap,
-                frame->scale * floor((double)(frame->parts * index) / (double)frame->group) + frame->offset);
+                frame->scale * floor((double)(frame->parts * index) / (double)frame->group) +
+                    frame->offset);
 }
 
 bool cases_sees(const struct bands *bands, int64_t i, int64_t j, double *distance, int *key_frame)

@@ -191,12 +191,6 @@ static void a_wrong_spelling_is_refused_by_name_with_the_nearest_right_one(void 
     refuses("self_extend:group=0", bad, "group=0");
     refuses("dca:chunk=6,local=6", bad, "local=6 must be below chunk, which is 6");
     refuses("dca:chunk=0", bad, "chunk=0");
-    refuses("lampe:near=0", bad, "near=0 must be between 1 and 274877906944");
-    refuses("lampe:near=5,far=6", bad, "far=6 must be between 0 and near, which is 5");
-    refuses("lampe:mapped=0", bad, "mapped=0 must be between 1 and 4194304");
-    refuses("lampe:mapped=4194305", bad, "mapped=4194305 must be between 1 and 4194304");
-    refuses("lampe:length=1", bad, "length=1 must be between 2 and 1099511627776");
-    refuses("lampe:logit_scale=0", bad, "logit_scale=0 must be above 0");
     refuses("streaming_heads:window=8", bad, "method streaming_heads: give heads=");
     refuses("streaming_heads:heads=2", bad, "method streaming_heads: give window=");
     refuses("streaming_heads:heads=0,window=8", bad, "heads=0");
@@ -216,6 +210,18 @@ static void a_wrong_spelling_is_refused_by_name_with_the_nearest_right_one(void 
     refuses("rope+linear:factor=2+ntk:factor=2", bad, "factor=2+ntk:factor=2 is not a number");
     refuses("rope:+linear:factor=2", bad, "write key=value");
     refuses("+linear:factor=2", bad, "unknown method \"\"");
+}
+
+static void lampe_names_its_ranges(void **state)
+{
+    (void)state;
+    const enum status bad = STATUS_INVALID_ARGUMENT;
+    refuses("lampe:near=0", bad, "near=0 must be between 1 and 274877906944");
+    refuses("lampe:near=5,far=6", bad, "far=6 must be between 0 and near, which is 5");
+    refuses("lampe:mapped=0", bad, "mapped=0 must be between 1 and 4194304");
+    refuses("lampe:mapped=4194305", bad, "mapped=4194305 must be between 1 and 4194304");
+    refuses("lampe:length=1", bad, "length=1 must be between 2 and 1099511627776");
+    refuses("lampe:logit_scale=0", bad, "logit_scale=0 must be above 0");
 }
 
 static void a_table_that_breaks_a_rule_is_refused_by_it(void **state)
@@ -412,6 +418,7 @@ int main(void)
         cmocka_unit_test(a_neighbour_is_spelt_with_its_published_defaults),
         cmocka_unit_test(any_method_takes_logn_and_frequencies),
         cmocka_unit_test(a_table_of_ones_own_is_spelt_band_by_band),
+        cmocka_unit_test(lampe_names_its_ranges),
         cmocka_unit_test(a_table_that_breaks_a_rule_is_refused_by_it),
         cmocka_unit_test(a_length_is_frozen_when_a_request_is_known),
         cmocka_unit_test(a_wrong_spelling_is_refused_by_name_with_the_nearest_right_one),
