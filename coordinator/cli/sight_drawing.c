@@ -101,8 +101,8 @@ static char mark_of(const struct bands *bands, int64_t i, int64_t j)
     return e == (double)(i - j) ? '#' : '+';
 }
 
-/* Four queries over the keys before them, the oldest at the left; a character is the key in the
- * middle of its part of the text. */
+/* Four queries over the keys before them, the oldest at the left; a character is the first key
+ * of its part of the text. */
 static void print_ruler(FILE *file, const struct bands *bands, int64_t tokens)
 {
     const int columns = tokens < RULER ? (int)tokens : RULER;
@@ -112,7 +112,7 @@ static void print_ruler(FILE *file, const struct bands *bands, int64_t tokens)
         if (i < 0)
             continue;
         for (int c = 0; c < columns; c++)
-            marks[c] = mark_of(bands, i, (tokens * (2 * c + 1)) / (2 * columns));
+            marks[c] = mark_of(bands, i, tokens * c / columns);
         fprintf(file, "  token %10" PRId64 "  %s\n", i, marks);
     }
 }

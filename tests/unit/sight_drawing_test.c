@@ -57,7 +57,7 @@ static void the_worked_examples_are_drawn(void **state)
           (const char *const[]){"all 0 to 3 4 0 to 3 i j", "all 4 and more 8 1 to 8 i - 3 j",
                                 "token 5 ++####", "token 11 ++++++++####", NULL});
     draws("lm_infinite:window=4,sinks=2,ceiling=4", 12,
-          (const char *const[]){"the first 2 4 and more 2 4 4 0", "all 0 to 3 4 0 to 3 i j",
+          (const char *const[]){"all 0 to 3 4 0 to 3 i j", "the first 2 4 and more 2 4 4 0",
                                 "others 6 not at all", "token 11 ++......####",
                                 "drops what lies 4 tokens back and more",
                                 "keeps the first 2 tokens besides", NULL});
