@@ -225,6 +225,8 @@ enum status weights_create(struct weights **out, const struct model *model,
     const struct taking taking = {weights->arena, model, slice, kernels, store};
     for (int layer = 0; layer < spec->layers; layer++)
         TRY_ELSE(take_layer(weights, &taking, layer), destroy);
+    if (store->packs)
+        TRY_ELSE(arena_freeze(weights->arena, store->fd), destroy);
     if (spec->tied_output)
         weights->tensors[MODEL_OUTPUT] = weights->tensors[MODEL_TOKEN_EMBD];
     *out = weights;
