@@ -147,7 +147,7 @@ enum status rank_mesh_choose(struct rank_mesh *mesh, struct transport *transport
     TRY(agree_on_memory(&agreed, transport, args));
     TRY(mesh_lay_out(&made.mesh, transport->size));
     const bool is_open = made.mesh.tensor == 0;
-    if (!is_open) {
+    if (made.mesh.tensor > 1) {
         const struct model_shape shape = spec_shape(model_spec(args->model), 0);
         TRY(tensor_fit_check(&shape, made.mesh.tensor, transport->size));
     }

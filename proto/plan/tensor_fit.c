@@ -33,6 +33,12 @@ static bool is_allowed(const struct model_shape *shape, int ranks, int places)
 enum status tensor_fit_check(const struct model_shape *shape, int tensor, int ranks)
 {
     int fits = tensor;
+    if (tensor > 1 && shape->qk_norm_joined)
+        return fail(STATUS_UNIMPLEMENTED,
+                    "--mesh tensor=%d: the model normalises queries and keys over all heads "
+                    "together, which workers that have some of the heads do not compute; use "
+                    "--mesh sequence=%d",
+                    tensor, ranks);
     if (is_allowed(shape, ranks, tensor))
         return STATUS_OK;
     while (!is_allowed(shape, ranks, fits))

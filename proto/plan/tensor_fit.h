@@ -23,7 +23,7 @@ struct tensor_fit_request {
 };
 
 /* Whether a model can be cut for a tensor axis that was asked for, of so many ranks, which it
- * divides. INVALID_ARGUMENT says which mesh would do. */
+ * divides. INVALID_ARGUMENT says which mesh would do; UNIMPLEMENTED, of norms over all heads. */
 MUST_CHECK enum status tensor_fit_check(const struct model_shape *shape, int tensor, int ranks);
 
 struct tensor_fit {

@@ -67,6 +67,9 @@ class Mesh(unittest.TestCase):
                 self.assertLessEqual(rank["peak_resident_bytes"], rank["memory_bytes"] + rank["base_bytes"], mesh)
         threads = self.answer("--mesh", "tensor=2", "--transport", "loopback")
         self.assertEqual(threads["token_ids"], one["token_ids"])
+        planned = sum(rank["memory_bytes"] for rank in threads["ranks"])
+        for rank in threads["ranks"]:  # they are threads of one process
+            self.assertLessEqual(rank["peak_resident_bytes"], planned + rank["base_bytes"])
 
     def test_scores_are_the_same_within_rounding(self):
         text = self.model + ".txt"
