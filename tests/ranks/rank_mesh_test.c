@@ -131,8 +131,7 @@ static void a_mesh_that_the_model_does_not_take_is_refused(void **state)
         ranks[rank].args.model = joined;
     lay_out(ranks);
     assert_int_equal(ranks[0].status, STATUS_UNIMPLEMENTED);
-    assert_non_null(
-        strstr(ranks[0].said, "normalises queries and keys over all heads"));
+    assert_non_null(strstr(ranks[0].said, "normalises queries and keys over all heads"));
 }
 
 static void ranks_that_were_started_unlike_are_refused(void **state)
