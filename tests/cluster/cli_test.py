@@ -421,7 +421,7 @@ class Plans(Folder):
         self.counted("mixed", {"F32", "Q4_K", "Q5_K", "Q6_K", "Q5_0", "Q5_1"})
 
     def test_small_types_are_named_and_counted(self):
-        for name in ("Q3_K", "IQ4_NL", "IQ4_XS"):
+        for name in ("Q3_K", "IQ4_NL", "IQ4_XS", "Q2_K"):
             with self.subTest(name):
                 self.counted(name, {"F32", name})
 
