@@ -10,7 +10,7 @@ import unittest
 BIN = sys.argv[1]
 TINY_MODEL_FILE, CACHE_EXAMPLE_FILE = sys.argv[2:4]
 PROGRAMS = ["longhaul", "longhaul-coordinator", "longhaul-trainer", "longhaul-worker"]
-COMMANDS = ["run", "score", "generate", "session", "chat", "status", "cancel", "tokenize", "plan", "inspect",
+COMMANDS = ["run", "score", "generate", "session", "chat", "status", "cancel", "tokenize", "plan", "inspect", "convert",
             "drain", "token", "config", "doctor", "train", "recipe"]
 
 
