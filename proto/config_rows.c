@@ -427,6 +427,16 @@ const struct config_row config_rows[] = {
      .takers = CONFIG_COORDINATOR,
      .help =
          "open a store whose write-ahead log is gone: what was acknowledged last may be missing"},
+    {.key = "store.cache_bytes",
+     .flag = "store-cache-bytes",
+     .type = CONFIG_INTEGER,
+     .value = "BYTES",
+     .standard = "67108864",
+     .least = 1 << 20,
+     .most = 1e12,
+     .takers = CONFIG_COORDINATOR,
+     .help = "pages of the store's database that are kept in memory; its readers keep half as many "
+             "once more"},
     {.key = "store.batch_retention_seconds",
      .flag = "batch-retention",
      .type = CONFIG_REAL,
