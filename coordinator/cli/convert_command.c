@@ -215,10 +215,11 @@ int convert_command(int argc, char **argv)
             "  longhaul convert model.gguf model-folder --type BF16\n"
             "  longhaul convert model-folder model.gguf --type Q4_1 --shard-bytes 4000000000\n",
         .summary =
-            "Writes a model in another format, in another weight type or in files of another\n"
-            "size. OUT that ends in .gguf is a GGUF file, any other is a folder of safetensors.\n"
+            "Writes the model of FILE, a GGUF file or a folder, in another format, in another\n"
+            "weight type or in files of another size. OUT that ends in .gguf is a GGUF file, any\n"
+            "other is a folder of safetensors.\n"
             "Prints a digest (XXH128, as xxhsum -H2 does) and the path of each file.\n",
-        .arguments = "IN OUT",
+        .arguments = "FILE OUT",
         .arguments_least = 2,
         .arguments_most = 2,
         .rows = rows,

@@ -80,6 +80,12 @@ static void fill_block(struct random *random, uint8_t *block, enum dtype dtype, 
         block[192 + i] = (uint8_t)(int8_t)random_between(random, -2, 3);
 }
 
+/* Of Q2_K, floats are multiplied. */
+static bool has_integers(enum dtype dtype)
+{
+    return dtype_block_elements(dtype) > 1 && dtype != DTYPE_Q2_K;
+}
+
 static void fill_element(struct random *random, uint8_t *at, enum dtype dtype, bool is_exact)
 {
     float value = is_exact ? (float)random_between(random, -9, 10) : random_normal(random);
@@ -194,8 +200,7 @@ static double budget(const struct product *p, bool decode, const float *x, const
         counted += 4 * largest * largest_x;
     }
     bool bf16 = !decode && strncmp(p->kernels->name, "avx512_bf16", 11) == 0;
-    bool integers =
-        !bf16 && strcmp(p->kernels->name, "reference") != 0 && dtype_block_elements(p->dtype) > 1;
+    bool integers = !bf16 && strcmp(p->kernels->name, "reference") != 0 && has_integers(p->dtype);
     double additions = decode ? 16 + (double)p->in / 32 : 264 + (double)p->in / 256;
     if (strcmp(p->kernels->name, "reference") == 0)
         additions = 8 + (double)p->in / 16;
@@ -386,7 +391,7 @@ static void integer_products_have_the_same_bits_in_every_form(void **state)
     for (int d = 0; d < DTYPE_COUNT; d++) {
         float first[ROWS][OUT];
         bool is_known = false;
-        if (dtype_block_elements((enum dtype)d) == 1)
+        if (!has_integers((enum dtype)d))
             continue;
         for (int s = 0; subjects_at(s); s++) {
             struct random random = {10};
