@@ -342,6 +342,11 @@ static enum status make_chain(struct errand *errand)
     char method[METHOD_TEXT_BYTES];
     if (errand->stream.is_score || errand->asked.no_prefix_reuse || errand->version)
         return STATUS_OK;
+    bool shares = false;
+    TRY(planner_shares_keys(errand->tools->planner, &shares, errand->client->details,
+                            errand->options));
+    if (!shares)
+        return STATUS_OK;
     TRY(planner_method(errand->tools->planner, method, errand->client->details, errand->options));
     snprintf(root, sizeof root, "%s|%s", method, errand->client->tenant);
     return panel_chain_init(&errand->chain, root, errand->ids.ids, errand->ids.count);

@@ -396,6 +396,11 @@ static enum status fetch_beginning(struct errand *errand)
     bool lost = false;
     if (errand->stream.is_score || errand->asked.no_prefix_reuse || errand->saves)
         return STATUS_OK;
+    bool shares = false;
+    TRY(planner_shares_keys(errand->tools->planner, &shares, errand->client->details,
+                            errand->options));
+    if (!shares)
+        return STATUS_OK;
     TRY(planner_method(errand->tools->planner, method, errand->client->details, errand->options));
     enum status status = find_beginning(errand, method);
     errand->version = errand->session.version;

@@ -2,6 +2,7 @@
 #include "proto/config_rows.h"
 
 #include "proto/host_port.h"
+#include "proto/own_table_file.h"
 #include "proto/plan/mesh.h"
 #include "proto/plan/method.h"
 
@@ -150,9 +151,10 @@ const struct config_row config_rows[] = {
      .value = "METHOD",
      .standard = "rope",
      .takers = SERVER | CONFIG_REQUEST,
+     .expand = own_table_file_expand,
      .check = check_method,
      .help = "rope, string, lm_infinite or another of docs/methods.md: NAME:key=value,..., with "
-             "+FREQUENCIES:factor=F behind"},
+             "+FREQUENCIES:factor=F behind; table:file=FILE for a table of your own"},
     {.key = "engine.context",
      .flag = "context",
      .type = CONFIG_INTEGER,
