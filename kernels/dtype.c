@@ -27,6 +27,7 @@ static const struct {
     [DTYPE_Q3_K] = {"Q3_K", SUPER_BLOCK, 110},
     [DTYPE_IQ4_NL] = {"IQ4_NL", SMALL_BLOCK, 18},
     [DTYPE_IQ4_XS] = {"IQ4_XS", SUPER_BLOCK, 136},
+    [DTYPE_Q2_K] = {"Q2_K", SUPER_BLOCK, 84},
 };
 
 const char *dtype_name(enum dtype dtype)
@@ -188,6 +189,20 @@ static void expand_q3_k(float *out, const uint8_t *block)
     }
 }
 
+/* scale and minimum of 16 elements in a byte [16], pairs[64], f16 d, f16 dmin. Each half of 128
+ * elements is four runs of 32, whose pairs are in the same bytes. */
+static void expand_q2_k(float *out, const uint8_t *block)
+{
+    const float super_scale = f16_at(block + 80);
+    const float super_minimum = f16_at(block + 82);
+    for (int i = 0; i < SUPER_BLOCK; i++) {
+        const int pair = block[16 + i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+        const float scale = super_scale * (float)(block[i / 16] & 15);
+        const float minimum = super_minimum * (float)(block[i / 16] >> 4);
+        out[i] = scale * (float)pair - minimum;
+    }
+}
+
 const int8_t dtype_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                      1,    13,   25,  38,  53,  69,  89,  113};
 
@@ -237,7 +252,7 @@ void dtype_dequantize_row(float *out, const void *row, enum dtype dtype, int64_t
         [DTYPE_Q4_0] = expand_q4_0,     [DTYPE_Q4_1] = expand_q4_1,     [DTYPE_Q5_0] = expand_q5_0,
         [DTYPE_Q5_1] = expand_q5_1,     [DTYPE_Q8_0] = expand_q8_0,     [DTYPE_Q4_K] = expand_q4_k,
         [DTYPE_Q5_K] = expand_q5_k,     [DTYPE_Q6_K] = expand_q6_k,     [DTYPE_Q3_K] = expand_q3_k,
-        [DTYPE_IQ4_NL] = expand_iq4_nl, [DTYPE_IQ4_XS] = expand_iq4_xs,
+        [DTYPE_IQ4_NL] = expand_iq4_nl, [DTYPE_IQ4_XS] = expand_iq4_xs, [DTYPE_Q2_K] = expand_q2_k,
     };
     assert(dtype < DTYPE_COUNT && elements >= 0 && elements % rows[dtype].elements == 0);
     const uint8_t *block = row;

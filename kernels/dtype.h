@@ -26,6 +26,7 @@ enum dtype {
     DTYPE_Q3_K, /* from here on: on CPUs only */
     DTYPE_IQ4_NL,
     DTYPE_IQ4_XS,
+    DTYPE_Q2_K,
     DTYPE_COUNT,                  /* of those */
     DTYPE_ON_GPU = DTYPE_Q3_K,    /* of those that GPUs multiply with */
     DTYPE_INT8 = DTYPE_COUNT + 1, /* of keys and values only: kernels/attention_int8.h */

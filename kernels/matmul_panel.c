@@ -27,6 +27,7 @@ enum matmul_layout matmul_panel_layout(enum dtype dtype)
 {
     switch (dtype) {
     case DTYPE_F32:
+    case DTYPE_Q2_K:
         return MATMUL_LAYOUT_FLOATS;
     case DTYPE_F16:
         return MATMUL_LAYOUT_HALVES;
@@ -273,6 +274,21 @@ static size_t element_offset(enum matmul_layout layout, int lane, int k)
     return (size_t)((k / 2 * LANES + lane) * 2 + k % 2) * 2;
 }
 
+/* Two minima for the 32 elements of a block are more than a layout with scales has room for. */
+static void put_expanded(uint8_t *block, const uint8_t *row, enum dtype dtype, int64_t blocks,
+                         int lane)
+{
+    for (int64_t b = 0; b < blocks; b++, block += matmul_panel_block_bytes(MATMUL_LAYOUT_FLOATS)) {
+        const int64_t subs = SUPER / DEPTH;
+        float values[SUPER];
+        dtype_dequantize_row(values, row + (size_t)(b / subs) * dtype_block_bytes(dtype), dtype,
+                             SUPER);
+        for (int k = 0; k < DEPTH; k++)
+            memcpy(block + element_offset(MATMUL_LAYOUT_FLOATS, lane, k),
+                   &values[b % subs * DEPTH + k], sizeof values[0]);
+    }
+}
+
 void matmul_panel_pack(void *packed, const void *rows, enum dtype dtype, int64_t out, int64_t in)
 {
     enum matmul_layout layout = matmul_panel_layout(dtype);
@@ -284,6 +300,10 @@ void matmul_panel_pack(void *packed, const void *rows, enum dtype dtype, int64_t
         const uint8_t *row = (const uint8_t *)rows + (size_t)o * row_bytes;
         int lane = (int)(o % LANES);
         uint8_t *block = (uint8_t *)packed + (size_t)(o / LANES * blocks) * block_bytes;
+        if (layout == MATMUL_LAYOUT_FLOATS && dtype != DTYPE_F32) {
+            put_expanded(block, row, dtype, blocks, lane);
+            continue;
+        }
         for (int64_t b = 0; b < blocks; b++, block += block_bytes) {
             if (dtype_block_elements(dtype) > 1) {
                 struct group group;
@@ -337,6 +357,7 @@ static void group_get(struct group *group, const uint8_t *block, enum matmul_lay
 void matmul_panel_row(float *row, const struct matmul_weights *weights, int64_t out_index)
 {
     enum matmul_layout layout = matmul_panel_layout(weights->dtype);
+    const enum dtype element = layout == MATMUL_LAYOUT_FLOATS ? DTYPE_F32 : weights->dtype;
     int64_t blocks = matmul_panel_blocks(weights->in);
     int lane = (int)(out_index % LANES);
     size_t block_bytes = matmul_panel_block_bytes(layout);
@@ -352,6 +373,6 @@ void matmul_panel_row(float *row, const struct matmul_weights *weights, int64_t 
         }
         for (int64_t k = b * DEPTH; k < weights->in && k < (b + 1) * DEPTH; k++)
             dtype_dequantize_row(row + k, block + element_offset(layout, lane, (int)(k % DEPTH)),
-                                 weights->dtype, 1);
+                                 element, 1);
     }
 }

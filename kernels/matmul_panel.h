@@ -8,7 +8,7 @@
  * Of a block with lanes r, elements k, little-endian:
  *
  * | layout       | quants                           | scales          | bytes | holds            |
- * | FLOATS       | f32 [k][r]                       |                 | 2048  | F32              |
+ * | FLOATS       | f32 [k][r]                       |                 | 2048  | F32, Q2_K        |
  * | HALVES       | f16 [k][r]                       |                 | 1024  | F16              |
  * | PAIRS        | bf16 [k/2][r][k%2]               |                 | 1024  | BF16             |
  * | BYTES        | i8 [k][r]                        | f16 d[r]        | 544   | Q8_0, Q5_0,      |
@@ -24,8 +24,8 @@
  * An element is q d + m, where m = -8 d for NIBBLES and 0 for BYTES; that is exactly the file's
  * value, in float32, for every type: the products of the nested scales of the K types are exact.
  * Beside the file's, bytes are 1.3 times as many for Q4_K, 1.5 for Q5_0, 1.7 for Q6_K, 1.8 for
- * Q5_1, 1.9 for IQ4_NL, 2 for Q5_K, 2.6 for IQ4_XS and 3.2 for Q3_K: whole bytes and float32 scales
- * are quick to read, and decode pays for it.
+ * Q5_1, 1.9 for IQ4_NL, 2 for Q5_K, 2.6 for IQ4_XS, 3.2 for Q3_K, 12.2 for Q2_K: whole bytes and
+ * float32 scales are quick to read, and decode pays for it.
  */
 #pragma once
 

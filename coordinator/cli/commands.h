@@ -18,6 +18,7 @@ int status_command(int argc, char **argv);
 int cancel_command(int argc, char **argv);
 int plan_command(int argc, char **argv);
 int scale_command(int argc, char **argv);
+int convert_command(int argc, char **argv);
 int compare_command(int argc, char **argv);
 int eval_command(int argc, char **argv);
 int inspect_command(int argc, char **argv);

@@ -316,6 +316,11 @@ static int eval_tasks(int argc, char **argv)
 
 int eval_command(int argc, char **argv)
 {
-    const bool compares = argc > 1 && strcmp(argv[1], "compare") == 0;
-    return compares ? eval_compare_command(argc - 1, argv + 1) : eval_tasks(argc, argv);
+    const bool is_table = argc == 2 && strcmp(argv[1], "--help=table") == 0;
+    if (argc > 1 && strcmp(argv[1], "compare") == 0)
+        return eval_compare_command(argc - 1, argv + 1);
+    const int exit_code = eval_tasks(argc, argv);
+    if (is_table) /* so that manuals and completions have it */
+        puts("command\tcompare\ttwo evaluations, by more than chance");
+    return exit_code;
 }

@@ -37,6 +37,7 @@ static const struct command_row commands[] = {
     {"train", train_command, "train a model on text"},
     {"recipe", recipe_command, "extend a model's window: LongRecipe"},
     {"tokenize", tokenize_command, "a text's token ids"},
+    {"convert", convert_command, "a model in another format or weight type"},
     {"inspect", inspect_command, "what is in a model file"},
     {"drain", drain_command, "end a running coordinator once its requests are done"},
     {"token", token_command, "a token for a tenant of a coordinator"},

@@ -17,7 +17,7 @@ static const struct {
     [2] = {"Q4_0", 32, 18, DTYPE_Q4_0},       [3] = {"Q4_1", 32, 20, DTYPE_Q4_1},
     [6] = {"Q5_0", 32, 22, DTYPE_Q5_0},       [7] = {"Q5_1", 32, 24, DTYPE_Q5_1},
     [8] = {"Q8_0", 32, 34, DTYPE_Q8_0},       [9] = {"Q8_1", 32, 36, DTYPE_COUNT},
-    [10] = {"Q2_K", 256, 84, DTYPE_COUNT},    [11] = {"Q3_K", 256, 110, DTYPE_Q3_K},
+    [10] = {"Q2_K", 256, 84, DTYPE_Q2_K},     [11] = {"Q3_K", 256, 110, DTYPE_Q3_K},
     [12] = {"Q4_K", 256, 144, DTYPE_Q4_K},    [13] = {"Q5_K", 256, 176, DTYPE_Q5_K},
     [14] = {"Q6_K", 256, 210, DTYPE_Q6_K},    [15] = {"Q8_K", 256, 292, DTYPE_COUNT},
     [16] = {"IQ2_XXS", 256, 66, DTYPE_COUNT}, [17] = {"IQ2_XS", 256, 74, DTYPE_COUNT},

@@ -55,6 +55,18 @@ static void put_key(struct gguf_pairs *pairs, const char *key, enum gguf_type ty
     pairs->count++;
 }
 
+void gguf_pairs_u16(struct gguf_pairs *pairs, const char *key, uint16_t value)
+{
+    put_key(pairs, key, GGUF_U16);
+    put_little_endian(pairs, value, 2);
+}
+
+void gguf_pairs_i32(struct gguf_pairs *pairs, const char *key, int32_t value)
+{
+    put_key(pairs, key, GGUF_I32);
+    gguf_pairs_put_u32(pairs, (uint32_t)value);
+}
+
 void gguf_pairs_u32(struct gguf_pairs *pairs, const char *key, uint32_t value)
 {
     put_key(pairs, key, GGUF_U32);

@@ -24,6 +24,8 @@ void gguf_pairs_put_u32(struct gguf_pairs *pairs, uint32_t value);
 void gguf_pairs_put_u64(struct gguf_pairs *pairs, uint64_t value);
 void gguf_pairs_put_string(struct gguf_pairs *pairs, struct text_view text);
 
+void gguf_pairs_u16(struct gguf_pairs *pairs, const char *key, uint16_t value);
+void gguf_pairs_i32(struct gguf_pairs *pairs, const char *key, int32_t value);
 void gguf_pairs_u32(struct gguf_pairs *pairs, const char *key, uint32_t value);
 void gguf_pairs_f32(struct gguf_pairs *pairs, const char *key, float value);
 void gguf_pairs_bool(struct gguf_pairs *pairs, const char *key, bool value);

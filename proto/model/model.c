@@ -38,7 +38,7 @@ static enum status check_dtype(const struct checkpoint_tensor *tensor, const cha
         return checkpoint_fail(
             tensor, STATUS_UNIMPLEMENTED, "tensor-type",
             "tensor %s has type %s, which is not supported; F32, F16, BF16, "
-            "Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL and IQ4_XS are",
+            "Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL and IQ4_XS are",
             name, tensor->type);
     if (is_vector && dtype_block_elements(tensor->dtype) != 1)
         return checkpoint_fail(tensor, STATUS_UNIMPLEMENTED, "tensor-type",

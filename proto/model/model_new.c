@@ -80,6 +80,20 @@ static enum status write_tokenizer(const struct output_folder *folder,
     return status;
 }
 
+static enum status write_weights(const char *path, const struct model_spec *spec,
+                                 const struct model_values *values)
+{
+    struct output_tensor *tensors;
+    int count;
+    TRY(output_tensors_list_roles(&tensors, &count, spec, DTYPE_F32));
+    const enum status status = output_safetensors_write(
+        path,
+        &(struct output_tensors_args){
+            .spec = spec, .values = values, .tensors = tensors, .count = count, .alignment = 1});
+    free(tensors);
+    return status;
+}
+
 /* Takes `json`. */
 static enum status fill_folder(struct output_folder *folder, json_t *json,
                                const struct model_spec *spec, const struct model_values *values)
@@ -89,7 +103,7 @@ static enum status fill_folder(struct output_folder *folder, json_t *json,
     TRY(write_config(path, json, spec));
     TRY(write_tokenizer(folder, spec));
     output_folder_file(path, folder, "model.safetensors");
-    TRY(output_safetensors_write(path, spec, values, DTYPE_F32));
+    TRY(write_weights(path, spec, values));
     return output_folder_finish(folder);
 }
 

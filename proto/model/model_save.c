@@ -3,18 +3,26 @@
 #include "proto/model/model_save.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "kernels/dtype_encode.h"
 #include "proto/model/mapping.h"
 #include "proto/model/output_config.h"
 #include "proto/model/output_file.h"
 #include "proto/model/output_folder.h"
 #include "proto/model/output_gguf.h"
+#include "proto/model/output_gguf_keys.h"
+#include "proto/model/output_json.h"
 #include "proto/model/output_safetensors.h"
+#include "proto/model/output_shards.h"
 #include "proto/model/output_tokenizer.h"
+
+enum { SHARD_NAME_BYTES = 64 };
 
 /* Of a source in a folder: what says its tokenizer, and how it generates. */
 static const char *const carried_names[] = {"generation_config.json",
@@ -38,9 +46,17 @@ static bool is_folder(const struct model_save *save)
 
 static enum status check_numbers(const struct model_save *save)
 {
-    if (save->dtype != DTYPE_F32 && save->dtype != DTYPE_BF16 && save->dtype != DTYPE_F16)
+    const bool is_plain =
+        save->dtype == DTYPE_F32 || save->dtype == DTYPE_BF16 || save->dtype == DTYPE_F16;
+    if (save->dtype != DTYPE_COUNT && !dtype_encode_knows(save->dtype))
         return fail(STATUS_INVALID_ARGUMENT,
-                    "a model is written in float32, bfloat16 or float16, not in %s",
+                    "weights of type %s are read but not written; F32, F16, BF16, Q8_0, Q5_0, "
+                    "Q5_1, Q4_0 and Q4_1 are",
+                    dtype_name(save->dtype));
+    if (save->format == MODEL_SAVE_FOLDER && save->dtype != DTYPE_COUNT && !is_plain)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "safetensors files are written in F32, BF16 or F16, not in %s; write a GGUF "
+                    "file",
                     dtype_name(save->dtype));
     if (save->rope_base != 0 && !(save->rope_base > 1 && save->rope_base <= 1e12))
         return fail(STATUS_INVALID_ARGUMENT,
@@ -57,10 +73,21 @@ static enum status check_numbers(const struct model_save *save)
     return STATUS_OK;
 }
 
+bool model_save_copies(const struct model_save *save)
+{
+    return !save->values && is_folder(save) == (save->format == MODEL_SAVE_FOLDER) &&
+           save->rope_base == 0 && save->context_tokens == 0;
+}
+
 static enum status check_place(const struct model_save *save, const char *path)
 {
     struct stat source;
     struct stat place;
+    if (save->keeps_existing && stat(path, &place) == 0)
+        return fail(STATUS_ALREADY_EXISTS,
+                    "%s is there already; name another place, or ask for it "
+                    "to be replaced",
+                    path);
     if (stat(source_name(save), &source) == 0 && stat(path, &place) == 0 &&
         source.st_dev == place.st_dev && source.st_ino == place.st_ino)
         return fail(STATUS_INVALID_ARGUMENT,
@@ -76,9 +103,12 @@ enum status model_save_check(const struct model_save *save, const char *path)
 {
     TRY(check_numbers(save));
     TRY(check_place(save, path));
+    if (model_save_copies(save))
+        return STATUS_OK;
     if (spec_special_part(model_spec(save->source)))
-        return fail(STATUS_UNIMPLEMENTED, "%s: a model with %s cannot be written",
-                    source_name(save), spec_special_part(model_spec(save->source)));
+        return fail(STATUS_UNIMPLEMENTED, "%s: a model with %s cannot be written%s",
+                    source_name(save), spec_special_part(model_spec(save->source)),
+                    save->values ? "" : " in the other format; keep its own");
     if (save->format == MODEL_SAVE_GGUF)
         return output_gguf_check(save);
     TRY(output_config_check(save));
@@ -122,43 +152,185 @@ static enum status write_tokenizer(const struct output_folder *folder,
     return STATUS_OK;
 }
 
-static enum status fill_folder(struct output_folder *folder, const struct model_save *save)
+/* What goes into files, and how. */
+struct writing {
+    struct output_tensor *tensors;
+    struct model_values own;
+    struct output_tensors_args args; /* of all files */
+    struct output_shards shards;
+    uint64_t done;
+};
+
+static enum status begin_writing(struct writing *writing, const struct model_save *save)
+{
+    const bool is_gguf = save->format == MODEL_SAVE_GGUF;
+    const struct model_spec *spec = model_spec(save->source);
+    int count;
+    *writing = (struct writing){.own = model_values_of(save->source)};
+    TRY(output_tensors_list(&writing->tensors, &count, save));
+    writing->args = (struct output_tensors_args){
+        .spec = spec,
+        .values = save->values ? save->values : &writing->own,
+        .interleaves_qk = is_gguf && output_gguf_keys_architecture(spec)->interleaves_qk,
+        .alignment = is_gguf ? OUTPUT_GGUF_ALIGNMENT : 1,
+        .watch = save->watch,
+        .done = &writing->done,
+    };
+    for (int i = 0; i < count; i++)
+        writing->args.all += writing->tensors[i].bytes;
+    const enum status status =
+        output_shards_plan(&writing->shards, writing->tensors, count, save->shard_bytes);
+    if (status != STATUS_OK)
+        free(writing->tensors);
+    return status;
+}
+
+static struct output_tensors_args args_of(const struct writing *writing, int shard)
+{
+    struct output_tensors_args args = writing->args;
+    const int first = writing->shards.first[shard];
+    args.tensors = writing->tensors + first;
+    args.count = writing->shards.first[shard + 1] - first;
+    return args;
+}
+
+static json_t *index_of(const struct writing *writing)
+{
+    json_t *map = json_object();
+    int failed = !map;
+    for (int shard = 0; shard < writing->shards.count; shard++) {
+        char file[SHARD_NAME_BYTES];
+        output_shards_name(file, sizeof file, shard, writing->shards.count);
+        for (int i = writing->shards.first[shard]; i < writing->shards.first[shard + 1]; i++) {
+            char name[OUTPUT_TENSOR_NAME_BYTES];
+            output_tensor_name(name, &writing->tensors[i], MODEL_SAVE_FOLDER);
+            failed |= json_object_set_new(map, name, json_string(file));
+        }
+    }
+    if (!failed)
+        return json_pack("{s:{s:I}, s:o}", "metadata", "total_size", (json_int_t)writing->args.all,
+                         "weight_map", map);
+    json_decref(map);
+    return NULL;
+}
+
+static enum status write_shards(const struct output_folder *folder, const struct writing *writing)
+{
+    char path[OUTPUT_FOLDER_PATH_BYTES];
+    for (int shard = 0; shard < writing->shards.count; shard++) {
+        char name[SHARD_NAME_BYTES];
+        const struct output_tensors_args args = args_of(writing, shard);
+        output_shards_name(name, sizeof name, shard, writing->shards.count);
+        output_folder_file(path, folder, name);
+        TRY(output_safetensors_write(path, &args));
+    }
+    if (writing->shards.count == 1)
+        return STATUS_OK;
+    output_folder_file(path, folder, "model.safetensors.index.json");
+    return output_json_write(path, index_of(writing));
+}
+
+static enum status fill_folder(struct output_folder *folder, const struct model_save *save,
+                               const struct writing *writing)
 {
     char path[OUTPUT_FOLDER_PATH_BYTES];
     output_folder_file(path, folder, "config.json");
     TRY(output_config_write(path, save));
     TRY(write_tokenizer(folder, save));
-    output_folder_file(path, folder, "model.safetensors");
-    TRY(output_safetensors_write(path, model_spec(save->source), save->values, save->dtype));
+    TRY(write_shards(folder, writing));
     return output_folder_finish(folder);
 }
 
-static enum status save_folder(const struct model_save *save, const char *path)
+static enum status save_folder(const struct model_save *save, const char *path,
+                               const struct writing *writing)
 {
     struct output_folder folder;
     TRY(output_folder_begin(&folder, path));
-    const enum status status = fill_folder(&folder, save);
+    const enum status status = fill_folder(&folder, save, writing);
     if (status != STATUS_OK)
         output_folder_discard(&folder);
     return status;
 }
 
-static enum status save_gguf(const struct model_save *save, const char *path)
+struct part_path {
+    char place[OUTPUT_FOLDER_PATH_BYTES];
+    char beside[OUTPUT_FOLDER_PATH_BYTES + sizeof ".part"];
+};
+
+static enum status path_of_part(struct part_path *part, const char *path, int shard, int count)
 {
-    char part[OUTPUT_FOLDER_PATH_BYTES];
-    if (snprintf(part, sizeof part, "%s.part", path) >= (int)sizeof part)
-        return fail(STATUS_INVALID_ARGUMENT, "the path of the file for a model is too long");
-    TRY(output_gguf_write(part, save));
-    if (rename(part, path) != 0) {
-        const enum status status = fail(STATUS_IO, "rename %s: %s", part, strerror(errno));
-        (void)unlink(part);
-        return status;
+    TRY(output_shards_gguf_path(part->place, sizeof part->place, path, shard, count));
+    snprintf(part->beside, sizeof part->beside, "%s.part", part->place);
+    return STATUS_OK;
+}
+
+static enum status write_parts(const struct model_save *save, const char *path,
+                               const struct writing *writing)
+{
+    const int count = writing->shards.count;
+    for (int shard = 0; shard < count; shard++) {
+        struct part_path part;
+        const struct output_tensors_args args = args_of(writing, shard);
+        TRY(path_of_part(&part, path, shard, count));
+        TRY(output_gguf_write(
+            part.beside, save,
+            &(struct output_gguf_part){shard, count, writing->shards.first[count], &args}));
+    }
+    return STATUS_OK;
+}
+
+/* The first one last: who opens it finds all others. */
+static enum status place_parts(const char *path, int count)
+{
+    for (int shard = count - 1; shard >= 0; shard--) {
+        struct part_path part;
+        TRY(path_of_part(&part, path, shard, count));
+        if (rename(part.beside, part.place) != 0)
+            return fail(STATUS_IO, "rename %s: %s", part.beside, strerror(errno));
     }
     return output_file_sync_folder(path);
 }
 
+static void discard_parts(const char *path, int count)
+{
+    for (int shard = 0; shard < count; shard++) {
+        struct part_path part;
+        if (path_of_part(&part, path, shard, count) == STATUS_OK)
+            (void)unlink(part.beside);
+    }
+}
+
+static enum status save_gguf(const struct model_save *save, const char *path,
+                             const struct writing *writing)
+{
+    const int count = writing->shards.count;
+    for (int shard = 0; shard < count; shard++) {
+        struct part_path part;
+        TRY(path_of_part(&part, path, shard, count));
+        TRY(check_place(save, part.place));
+    }
+    enum status status = write_parts(save, path, writing);
+    if (status == STATUS_OK)
+        status = place_parts(path, count);
+    if (status != STATUS_OK)
+        discard_parts(path, count);
+    return status;
+}
+
 enum status model_save(const struct model_save *save, const char *path)
 {
-    TRY(model_save_check(save, path));
-    return save->format == MODEL_SAVE_GGUF ? save_gguf(save, path) : save_folder(save, path);
+    struct writing *writing = calloc(1, sizeof *writing);
+    enum status status;
+    if (!writing)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to write %s", path);
+    TRY_ELSE(model_save_check(save, path), free_writing);
+    TRY_ELSE(begin_writing(writing, save), free_writing);
+    status = save->format == MODEL_SAVE_GGUF ? save_gguf(save, path, writing)
+                                             : save_folder(save, path, writing);
+    if (status == STATUS_OK && save->files)
+        *save->files = writing->shards.count;
+    free(writing->tensors);
+free_writing:
+    free(writing);
+    return status;
 }

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "kernels/dtype.h"
@@ -15,20 +16,37 @@
 #include "proto/status.h"
 
 enum model_save_format {
-    MODEL_SAVE_FOLDER, /* as Hugging Face lays it out, with one model.safetensors */
+    MODEL_SAVE_FOLDER, /* as Hugging Face lays it out */
     MODEL_SAVE_GGUF
+};
+
+/* Who looks on: called every few hundred thousand numbers. A failure ends the writing, and is what
+ * model_save returns. */
+struct model_save_watch {
+    enum status (*step)(void *context, uint64_t done_bytes, uint64_t all_bytes);
+    void *context;
 };
 
 struct model_save {
     const struct model *source;
+    /* NULL: the source's own. Then a source of the same format is copied tensor by tensor, whatever
+     * its architecture: what keeps its type has the same bytes. */
     const struct model_values *values;
     enum model_save_format format;
-    /* DTYPE_F32, DTYPE_BF16 or DTYPE_F16. Norms and biases of a GGUF file are F32, as other
-     * programs ask. */
+    /* Of matrices: what dtype_encode.h writes, in a folder F32, BF16 or F16. DTYPE_COUNT: each
+     * tensor's own, where the format has it. Norms and biases of a GGUF file are F32, as other
+     * programs ask; of a GGUF file that is copied, what they were. */
     enum dtype dtype;
     double rope_base;       /* a float32 number; 0: the source's */
     int64_t context_tokens; /* 0: the source's */
+    uint64_t shard_bytes;   /* of tensors in a file, but for one that is larger; 0: all in one */
+    bool keeps_existing;    /* ALREADY_EXISTS rather than replacing what is there */
+    const struct model_save_watch *watch; /* NULL: nobody */
+    int *files;                           /* of weights, once they are written; NULL */
 };
+
+/* Whether the source's tensors are copied: its own values, in its own format. */
+bool model_save_copies(const struct model_save *save);
 
 /* Whether model_save can write this, so that nobody trains for hours before a refusal. Does not
  * look at `values`. UNIMPLEMENTED by name for what the other format cannot say (a tokenizer, a rope

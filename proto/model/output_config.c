@@ -28,6 +28,14 @@ static const char *dtype_word(enum dtype dtype)
     return dtype == DTYPE_F32 ? "float32" : dtype == DTYPE_BF16 ? "bfloat16" : "float16";
 }
 
+/* That of the embedding stands for all where each tensor keeps its own. */
+static const char *dtype_word_of(const struct model_save *save)
+{
+    return dtype_word(save->dtype == DTYPE_COUNT
+                          ? model_tensor(save->source, MODEL_TOKEN_EMBD, 0).dtype
+                          : save->dtype);
+}
+
 static double base_of(const struct model_save *save)
 {
     return save->rope_base > 0 ? save->rope_base : model_spec(save->source)->rope_base;
@@ -74,7 +82,7 @@ static enum status write_edited(const char *path, const struct model_save *save)
     if (save->context_tokens > 0)
         put(&config, "max_position_embeddings", json_integer(save->context_tokens));
     put(&config, json_object_get(config.json, "dtype") ? "dtype" : "torch_dtype",
-        json_string(dtype_word(save->dtype)));
+        json_string(dtype_word_of(save)));
     if (config.failed) {
         json_decref(config.json);
         config.json = NULL;
@@ -122,7 +130,7 @@ static void put_sizes(struct config *config, const struct model_save *save)
         json_integer(save->context_tokens > 0 ? save->context_tokens : spec->trained_tokens));
     put(config, "rms_norm_eps", json_real(output_json_float(spec->norm_eps)));
     put(config, "tie_word_embeddings", json_boolean(spec->tied_output));
-    put(config, "torch_dtype", json_string(dtype_word(save->dtype)));
+    put(config, "torch_dtype", json_string(dtype_word_of(save)));
 }
 
 static json_t *scaling_of(const struct model_spec *spec)

@@ -27,6 +27,7 @@ const char *const output_folder_names[] = {"config.json",
                                            "vocab.json",
                                            "merges.txt",
                                            "model.safetensors",
+                                           "model.safetensors.index.json",
                                            NULL};
 
 static enum status fail_on(const char *what, const char *path)
@@ -34,8 +35,20 @@ static enum status fail_on(const char *what, const char *path)
     return fail(STATUS_IO, "%s %s: %s", what, path, strerror(errno));
 }
 
+/* "model-00002-of-00003.safetensors" */
+static bool is_shard(const char *name)
+{
+    static const char pattern[] = "model-#####-of-#####.safetensors";
+    for (size_t i = 0; i < sizeof pattern; i++)
+        if (pattern[i] == '#' ? name[i] < '0' || name[i] > '9' : name[i] != pattern[i])
+            return false;
+    return true;
+}
+
 static bool is_own_name(const char *name)
 {
+    if (is_shard(name))
+        return true;
     for (const char *const *own = output_folder_names; *own; own++)
         if (strcmp(*own, name) == 0)
             return true;
@@ -64,10 +77,28 @@ static enum status check_names(const char *path)
     return STATUS_OK;
 }
 
+static enum status remove_shards(const char *path)
+{
+    char name[OUTPUT_FOLDER_PATH_BYTES + NAME_BYTES];
+    DIR *listing = opendir(path);
+    enum status status = STATUS_OK;
+    if (!listing)
+        return errno == ENOENT ? STATUS_OK : fail_on("open", path);
+    for (struct dirent *entry = readdir(listing); entry && status == STATUS_OK;
+         entry = readdir(listing)) {
+        snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
+        if (is_shard(entry->d_name) && unlink(name) != 0 && errno != ENOENT)
+            status = fail_on("remove", name);
+    }
+    closedir(listing);
+    return status;
+}
+
 /* A folder with no other files than our own. */
 static enum status remove_folder(const char *path)
 {
     char name[OUTPUT_FOLDER_PATH_BYTES + NAME_BYTES];
+    TRY(remove_shards(path));
     for (const char *const *own = output_folder_names; *own; own++) {
         snprintf(name, sizeof name, "%s/%s", path, *own);
         if (unlink(name) != 0 && errno != ENOENT)

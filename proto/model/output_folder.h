@@ -11,7 +11,8 @@ struct output_folder {
     char part[OUTPUT_FOLDER_PATH_BYTES]; /* where files are written */
 };
 
-/* Names of the files that a model's folder has when it has been written here; ended by NULL. */
+/* Names of the files that a model's folder has when it has been written here, but for shards; ended
+ * by NULL. */
 extern const char *const output_folder_names[];
 
 /* Whether a model may be written to `path`: nothing is there, or a folder with no other files than

@@ -3,13 +3,11 @@
 #include "proto/model/output_gguf.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "proto/model/ggml_type.h"
 #include "proto/model/output_gguf_keys.h"
 #include "proto/model/output_gguf_vocab.h"
-#include "proto/model/output_tensors.h"
 
 enum { VERSION = 3 };
 
@@ -20,8 +18,7 @@ struct parts {
     struct gguf_pairs header; /* keys and descriptions of tensors */
     float factors[MODEL_HEAD_DIM_MAX / 2];
     int factor_count; /* 0: no rope_freqs.weight */
-    struct output_tensor *tensors;
-    int tensor_count;
+    const struct output_gguf_part *part;
 };
 
 enum status output_gguf_check(const struct model_save *save)
@@ -47,6 +44,8 @@ static enum status make_factors(struct parts *parts, const struct model_save *sa
     const struct checkpoint *source = model_checkpoint(save->source);
     const int own = checkpoint_gguf(source) ? checkpoint_find_tensor(source, factors_name) : -1;
     const int half = spec.head_dim / 2;
+    if (model_save_copies(save)) /* among its tensors */
+        return STATUS_OK;
     if (own >= 0) {
         parts->factor_count = half;
         memcpy(parts->factors, checkpoint_tensor(source, own)->data, (size_t)half * sizeof(float));
@@ -63,16 +62,40 @@ static enum status make_factors(struct parts *parts, const struct model_save *sa
     return STATUS_OK;
 }
 
-static void describe_tensor(struct gguf_pairs *header, const char *name, int64_t columns,
-                            int64_t rows, enum dtype dtype, uint64_t offset)
+/* A type that we do not compute with is copied under its name. */
+static int type_number(const struct output_tensor *tensor)
 {
+    int number = 0;
+    if (tensor->dtype < DTYPE_COUNT)
+        return ggml_type_number(tensor->dtype);
+    while (!ggml_type_name(number) || strcmp(ggml_type_name(number), tensor->own->type) != 0)
+        number++;
+    return number;
+}
+
+/* GGUF has the contiguous dimension first. */
+static void describe_tensor(struct gguf_pairs *header, const struct output_tensor *tensor,
+                            uint64_t offset)
+{
+    char name[OUTPUT_TENSOR_NAME_BYTES];
+    int64_t dims[CHECKPOINT_DIMS_MAX];
+    int d = output_tensor_dims(dims, tensor);
+    output_tensor_name(name, tensor, MODEL_SAVE_GGUF);
     gguf_pairs_put_string(header, text_view_of(name));
-    gguf_pairs_put_u32(header, rows > 0 ? 2 : 1);
-    gguf_pairs_put_u64(header, (uint64_t)columns);
-    if (rows > 0)
-        gguf_pairs_put_u64(header, (uint64_t)rows);
-    gguf_pairs_put_u32(header, (uint32_t)ggml_type_number(dtype));
+    gguf_pairs_put_u32(header, (uint32_t)d);
+    while (d-- > 0)
+        gguf_pairs_put_u64(header, (uint64_t)dims[d]);
+    gguf_pairs_put_u32(header, (uint32_t)type_number(tensor));
     gguf_pairs_put_u64(header, offset);
+}
+
+static void describe_factors(struct gguf_pairs *header, int count)
+{
+    gguf_pairs_put_string(header, text_view_of(factors_name));
+    gguf_pairs_put_u32(header, 1);
+    gguf_pairs_put_u64(header, (uint64_t)count);
+    gguf_pairs_put_u32(header, (uint32_t)ggml_type_number(DTYPE_F32));
+    gguf_pairs_put_u64(header, 0);
 }
 
 static uint64_t padded(uint64_t bytes)
@@ -80,30 +103,44 @@ static uint64_t padded(uint64_t bytes)
     return (bytes + OUTPUT_GGUF_ALIGNMENT - 1) / OUTPUT_GGUF_ALIGNMENT * OUTPUT_GGUF_ALIGNMENT;
 }
 
+/* They lie in the first part. */
+static bool has_factors(const struct parts *parts)
+{
+    return parts->part->number == 0 && parts->factor_count > 0;
+}
+
+/* In the types that llama.cpp asks for. */
+static void put_split(struct parts *parts)
+{
+    const struct output_gguf_part *part = parts->part;
+    gguf_pairs_u16(&parts->header, "split.no", (uint16_t)part->number);
+    gguf_pairs_u16(&parts->header, "split.count", (uint16_t)part->count);
+    gguf_pairs_i32(&parts->header, "split.tensors.count",
+                   part->all_tensors + (parts->factor_count > 0));
+}
+
 static void describe_tensors(struct parts *parts)
 {
     uint64_t offset = 0;
-    if (parts->factor_count > 0) {
-        describe_tensor(&parts->header, factors_name, parts->factor_count, 0, DTYPE_F32, 0);
+    if (has_factors(parts)) {
+        describe_factors(&parts->header, parts->factor_count);
         offset = padded((uint64_t)parts->factor_count * sizeof(float));
     }
-    for (int i = 0; i < parts->tensor_count; i++) {
-        const struct output_tensor *tensor = &parts->tensors[i];
-        char name[MODEL_ROLE_NAME_BYTES];
-        model_role_gguf_name(name, tensor->role, tensor->layer);
-        describe_tensor(&parts->header, name, tensor->columns, tensor->is_vector ? 0 : tensor->rows,
-                        tensor->dtype, offset);
+    for (int i = 0; i < parts->part->tensors->count; i++) {
+        const struct output_tensor *tensor = &parts->part->tensors->tensors[i];
+        describe_tensor(&parts->header, tensor, offset);
         offset += padded(tensor->bytes);
     }
 }
 
 static enum status make_parts(struct parts *parts, const struct model_save *save)
 {
-    TRY(output_tensors_list(&parts->tensors, &parts->tensor_count, model_spec(save->source),
-                            save->dtype, DTYPE_F32));
     TRY(make_factors(parts, save));
     TRY(gguf_pairs_begin(&parts->header));
-    output_gguf_keys_put(&parts->header, save);
+    if (parts->part->number == 0)
+        output_gguf_keys_put(&parts->header, save);
+    if (parts->part->count > 1)
+        put_split(parts);
     describe_tensors(parts);
     return gguf_pairs_end(&parts->header);
 }
@@ -111,7 +148,7 @@ static enum status make_parts(struct parts *parts, const struct model_save *save
 static enum status write_header(struct output_file *file, const struct parts *parts)
 {
     const uint32_t version = VERSION;
-    const uint64_t tensors = (uint64_t)parts->tensor_count + (parts->factor_count > 0);
+    const uint64_t tensors = (uint64_t)parts->part->tensors->count + has_factors(parts);
     TRY(output_file_write(file, "GGUF", 4));
     TRY(output_file_write(file, &version, sizeof version));
     TRY(output_file_write(file, &tensors, sizeof tensors));
@@ -120,38 +157,29 @@ static enum status write_header(struct output_file *file, const struct parts *pa
     return output_file_pad(file, OUTPUT_GGUF_ALIGNMENT);
 }
 
-static enum status write_all(struct output_file *file, const struct parts *parts,
-                             const struct model_save *save)
+static enum status write_all(struct output_file *file, const struct parts *parts)
 {
-    const struct model_spec *spec = model_spec(save->source);
-    const struct output_tensors_args args = {
-        .spec = spec,
-        .values = save->values,
-        .tensors = parts->tensors,
-        .count = parts->tensor_count,
-        .interleaves_qk = output_gguf_keys_architecture(spec)->interleaves_qk,
-        .alignment = OUTPUT_GGUF_ALIGNMENT,
-    };
     TRY(write_header(file, parts));
-    TRY(output_file_write(file, parts->factors, (size_t)parts->factor_count * sizeof(float)));
+    if (has_factors(parts))
+        TRY(output_file_write(file, parts->factors, (size_t)parts->factor_count * sizeof(float)));
     TRY(output_file_pad(file, OUTPUT_GGUF_ALIGNMENT));
-    return output_tensors_write(file, &args);
+    return output_tensors_write(file, parts->part->tensors);
 }
 
-enum status output_gguf_write(const char *path, const struct model_save *save)
+enum status output_gguf_write(const char *path, const struct model_save *save,
+                              const struct output_gguf_part *part)
 {
-    struct parts parts = {.tensors = NULL};
+    struct parts parts = {.part = part};
     struct output_file file;
     enum status status;
     TRY_ELSE(make_parts(&parts, save), free_parts);
     TRY_ELSE(output_file_open(&file, path), free_parts);
-    TRY_ELSE(write_all(&file, &parts, save), discard_file);
+    TRY_ELSE(write_all(&file, &parts), discard_file);
     status = output_file_close(&file);
     goto free_parts;
 discard_file:
     output_file_discard(&file);
 free_parts:
     gguf_pairs_free(&parts.header);
-    free(parts.tensors);
     return status;
 }

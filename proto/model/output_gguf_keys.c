@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/model/output_gguf.h"
 #include "proto/model/output_gguf_vocab.h"
 
 enum { KEY_BYTES = 96 };
@@ -43,7 +44,23 @@ static void put_f32(struct gguf_pairs *pairs, const struct architecture *row, co
 /* As llama.cpp numbers the types of whole files. */
 static uint32_t file_type(enum dtype dtype)
 {
-    return dtype == DTYPE_F32 ? 0 : dtype == DTYPE_F16 ? 1 : 32;
+    static const uint32_t types[DTYPE_COUNT] = {
+        [DTYPE_F16] = 1,  [DTYPE_Q4_0] = 2, [DTYPE_Q4_1] = 3,  [DTYPE_Q8_0] = 7,
+        [DTYPE_Q5_0] = 8, [DTYPE_Q5_1] = 9, [DTYPE_BF16] = 32,
+    };
+    return types[dtype];
+}
+
+/* That of the embedding stands for all where each tensor keeps its own. */
+static void put_types(struct gguf_pairs *pairs, const struct model_save *save)
+{
+    enum { QUANTIZATION_VERSION = 2 }; /* of the blocks' layouts */
+    const enum dtype dtype = save->dtype == DTYPE_COUNT
+                                 ? model_tensor(save->source, MODEL_TOKEN_EMBD, 0).dtype
+                                 : save->dtype;
+    gguf_pairs_u32(pairs, "general.file_type", file_type(dtype));
+    if (dtype_block_elements(dtype) > 1)
+        gguf_pairs_u32(pairs, "general.quantization_version", QUANTIZATION_VERSION);
 }
 
 /* Those that are the same for every source. */
@@ -52,7 +69,7 @@ static void put_replaced(struct gguf_pairs *pairs, const struct model_save *save
     const struct model_spec *spec = model_spec(save->source);
     const struct architecture *row = output_gguf_keys_architecture(spec);
     gguf_pairs_u32(pairs, "general.alignment", OUTPUT_GGUF_ALIGNMENT);
-    gguf_pairs_u32(pairs, "general.file_type", file_type(save->dtype));
+    put_types(pairs, save);
     put_u32(pairs, row, "context_length",
             save->context_tokens > 0 ? save->context_tokens : spec->trained_tokens);
     put_f32(pairs, row, "rope.freq_base", save->rope_base > 0 ? save->rope_base : spec->rope_base);
@@ -60,17 +77,23 @@ static void put_replaced(struct gguf_pairs *pairs, const struct model_save *save
         put_u32(pairs, row, "rope.scaling.original_context_length", spec->rope_original_tokens);
 }
 
+/* What says how the file is laid out. */
+static bool is_of_the_file(struct text_view key, bool keeps_types)
+{
+    static const char split[] = "split.";
+    if (text_view_is(key, "general.file_type") || text_view_is(key, "general.quantization_version"))
+        return !keeps_types;
+    return text_view_is(key, "general.alignment") ||
+           (key.bytes > strlen(split) && memcmp(key.text, split, strlen(split)) == 0);
+}
+
 static bool is_replaced(struct text_view key, const struct model_spec *spec)
 {
     const struct architecture *row = output_gguf_keys_architecture(spec);
-    static const char split[] = "split.";
-    return text_view_is(key, "general.alignment") || text_view_is(key, "general.file_type") ||
-           text_view_is(key, "general.quantization_version") ||
-           text_view_is(key, key_of(row, "context_length").text) ||
+    return is_of_the_file(key, false) || text_view_is(key, key_of(row, "context_length").text) ||
            text_view_is(key, key_of(row, "rope.freq_base").text) ||
            (spec->rope_scaling == MODEL_ROPE_YARN &&
-            text_view_is(key, key_of(row, "rope.scaling.original_context_length").text)) ||
-           (key.bytes > strlen(split) && memcmp(key.text, split, strlen(split)) == 0);
+            text_view_is(key, key_of(row, "rope.scaling.original_context_length").text));
 }
 
 static void copy_keys(struct gguf_pairs *pairs, const struct model_save *save)
@@ -79,6 +102,19 @@ static void copy_keys(struct gguf_pairs *pairs, const struct model_save *save)
     for (int i = 0; i < gguf_pair_count(gguf); i++)
         if (!is_replaced(gguf_pair(gguf, i)->key, model_spec(save->source)))
             gguf_pairs_copy(pairs, gguf_pair(gguf, i));
+}
+
+/* All but what says how the file is laid out. */
+static void copy_model(struct gguf_pairs *pairs, const struct model_save *save)
+{
+    const struct gguf *gguf = checkpoint_gguf(model_checkpoint(save->source));
+    const bool keeps_types = save->dtype == DTYPE_COUNT;
+    for (int i = 0; i < gguf_pair_count(gguf); i++)
+        if (!is_of_the_file(gguf_pair(gguf, i)->key, keeps_types))
+            gguf_pairs_copy(pairs, gguf_pair(gguf, i));
+    gguf_pairs_u32(pairs, "general.alignment", OUTPUT_GGUF_ALIGNMENT);
+    if (!keeps_types)
+        put_types(pairs, save);
 }
 
 static void put_window(struct gguf_pairs *pairs, const struct model_spec *spec,
@@ -120,6 +156,10 @@ static void put_facts(struct gguf_pairs *pairs, const struct model_spec *spec)
 /* Rows of the embedding without a token get a text of their own: no text may stand twice. */
 void output_gguf_keys_put(struct gguf_pairs *pairs, const struct model_save *save)
 {
+    if (model_save_copies(save)) {
+        copy_model(pairs, save);
+        return;
+    }
     if (checkpoint_gguf(model_checkpoint(save->source))) {
         copy_keys(pairs, save);
         put_replaced(pairs, save);

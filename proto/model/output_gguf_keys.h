@@ -5,8 +5,6 @@
 #include "proto/model/gguf_pairs.h"
 #include "proto/model/model_save.h"
 
-enum { OUTPUT_GGUF_ALIGNMENT = 32 };
-
 /* The architecture that the file is of. */
 const struct architecture *output_gguf_keys_architecture(const struct model_spec *spec);
 

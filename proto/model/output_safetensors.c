@@ -6,9 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/model/output_tensors.h"
-
 enum { ALIGNMENT = 8 };
+
+static json_t *shape_of(const struct output_tensor *tensor)
+{
+    int64_t dims[CHECKPOINT_DIMS_MAX];
+    const int count = output_tensor_dims(dims, tensor);
+    json_t *shape = json_array();
+    int failed = !shape;
+    for (int d = 0; d < count; d++)
+        failed |= json_array_append_new(shape, json_integer(dims[d]));
+    if (!failed)
+        return shape;
+    json_decref(shape);
+    return NULL;
+}
 
 /* "pt" is what transformers asks for: the layout of PyTorch's tensors. */
 static json_t *make_header(const struct output_tensor *tensors, int count)
@@ -18,15 +30,14 @@ static json_t *make_header(const struct output_tensor *tensors, int count)
     int failed = !header;
     for (int i = 0; i < count; i++) {
         const struct output_tensor *tensor = &tensors[i];
-        char name[MODEL_ROLE_NAME_BYTES];
-        model_role_directory_name(name, tensor->role, tensor->layer);
-        json_t *shape = tensor->is_vector ? json_pack("[I]", (json_int_t)tensor->columns)
-                                          : json_pack("[II]", (json_int_t)tensor->rows,
-                                                      (json_int_t)tensor->columns);
+        char name[OUTPUT_TENSOR_NAME_BYTES];
+        output_tensor_name(name, tensor, MODEL_SAVE_FOLDER);
         failed |= json_object_set_new(
             header, name,
-            json_pack("{s:s, s:o, s:[II]}", "dtype", dtype_name(tensor->dtype), "shape", shape,
-                      "data_offsets", (json_int_t)begin, (json_int_t)(begin + tensor->bytes)));
+            json_pack("{s:s, s:o, s:[II]}", "dtype",
+                      tensor->dtype < DTYPE_COUNT ? dtype_name(tensor->dtype) : tensor->own->type,
+                      "shape", shape_of(tensor), "data_offsets", (json_int_t)begin,
+                      (json_int_t)(begin + tensor->bytes)));
         begin += tensor->bytes;
     }
     if (!failed)
@@ -60,23 +71,13 @@ static enum status write_all(struct output_file *file, const struct output_tenso
     return output_tensors_write(file, args);
 }
 
-enum status output_safetensors_write(const char *path, const struct model_spec *spec,
-                                     const struct model_values *values, enum dtype dtype)
+enum status output_safetensors_write(const char *path, const struct output_tensors_args *args)
 {
-    struct output_tensor *tensors;
     struct output_file file;
-    int count;
-    enum status status;
-    TRY(output_tensors_list(&tensors, &count, spec, dtype, dtype));
-    const struct output_tensors_args args = {
-        .spec = spec, .values = values, .tensors = tensors, .count = count, .alignment = 1};
-    TRY_ELSE(output_file_open(&file, path), free_tensors);
-    TRY_ELSE(write_all(&file, &args), discard_file);
-    status = output_file_close(&file);
-    goto free_tensors;
-discard_file:
+    TRY(output_file_open(&file, path));
+    const enum status status = write_all(&file, args);
+    if (status == STATUS_OK)
+        return output_file_close(&file);
     output_file_discard(&file);
-free_tensors:
-    free(tensors);
     return status;
 }

@@ -10,7 +10,7 @@ import unittest
 BIN = sys.argv[1]
 TINY_MODEL_FILE, CACHE_EXAMPLE_FILE = sys.argv[2:4]
 PROGRAMS = ["longhaul", "longhaul-coordinator", "longhaul-trainer", "longhaul-worker"]
-COMMANDS = ["run", "score", "generate", "session", "chat", "status", "cancel", "tokenize", "plan", "inspect",
+COMMANDS = ["run", "score", "generate", "session", "chat", "status", "cancel", "tokenize", "plan", "inspect", "convert",
             "drain", "token", "config", "doctor", "train", "recipe"]
 
 
@@ -60,6 +60,8 @@ class Help(Folder):
         self.assertRegex(page.stdout, r"^\.TH LONGHAUL\\-RUN 1")
         self.assertIn("option\tprompt-file\tf\tFILE\t\t", longhaul("run", "--help=table").stdout)
         self.assertIn("command\tsubmit\t", longhaul("batch", "--help=table").stdout)
+        self.assertIn("command\tcompare\t", longhaul("eval", "--help=table").stdout)
+        self.assertRegex(longhaul("eval", "compare", "--help=man").stdout, r"^\.TH LONGHAUL\\-EVAL\\-COMPARE 1")
         self.expect(longhaul("run", "--help=html"), 2, '"html" is no form', "man and table")
 
     def test_every_help_text_starts_with_an_example(self):
@@ -329,6 +331,66 @@ class Files(Folder):
         self.expect(longhaul("session", "inspect", self.path("none.keys")), 66, "none.keys")
 
 
+class Conversions(Folder):
+    def convert(self, *arguments):
+        result = longhaul("convert", *arguments)
+        self.expect(result, 0)
+        return result.stdout
+
+    def ids(self, model):
+        result = longhaul("tokenize", "--model", model, "--file", self.path("t.txt", b"the other"))
+        self.expect(result, 0)
+        return result.stdout
+
+    def test_a_model_goes_there_and_back_with_its_ids_and_its_answer(self):
+        model, there, back = self.model(), self.path("there"), self.path("back.gguf")
+        float32 = self.path("float32.gguf")
+        self.convert(model, float32, "--type", "f32")
+        self.convert(float32, there)
+        self.convert(there, back)
+        self.assertEqual({self.ids(path) for path in (there, back)}, {self.ids(model)})
+        types = [json.loads(longhaul("inspect", "--json", path).stdout)["types"] for path in (float32, back)]
+        self.assertEqual(types[0], types[1])
+        answers = {longhaul("run", "--model", path, "--workers", "1", "--kernels", "reference", "--raw", "--prompt", "the other",
+                            "--max-tokens", "8").stdout for path in (float32, there, back)}
+        self.assertEqual(len(answers), 1)
+
+    def test_files_are_told_with_digests_and_one_object(self):
+        model, out = self.model(), self.path("out.gguf")
+        told = json.loads(self.convert(model, out, "--shard-bytes", "100000", "--json"))
+        self.assertEqual((told["format"], told["type"]), ("gguf", "own"))
+        self.assertGreater(len(told["files"]), 1)
+        for file in told["files"]:
+            self.assertEqual(os.path.getsize(file["path"]), file["bytes"])
+            self.assertRegex(file["xxh128"], r"^[0-9a-f]{32}$")
+        self.assertEqual(sum(file["bytes"] for file in told["files"]), told["bytes"])
+        lines = self.convert(told["files"][0]["path"], self.path("folder"), "--type", "BF16").splitlines()
+        self.assertIn(self.path("folder/model.safetensors"), [line.split("  ")[1] for line in lines])
+
+    def test_what_cannot_be_is_refused_and_nothing_is_left(self):
+        model = self.model()
+        before = sorted(os.listdir(self.folder.name))
+        for arguments, code, words in (
+                ((model, self.path("x.gguf"), "--type", "Q9"), 65, "--type Q9 is no weight type that is written"),
+                ((model, self.path("x.gguf"), "--type", "Q6_K"), 65, "weights of type Q6_K are read but not written"),
+                ((model, self.path("x")), 65, "which safetensors files do not have"),
+                ((model, self.path("x.safetensors")), 65, "name a folder"),
+                ((model, model), 69, "is there already"),
+                ((model, model, "--overwrite"), 65, "is the model that the new one is made of"),
+                ((self.path("none.gguf"), self.path("x")), 66, "none.gguf"),
+                ((model,), 2, "FILE OUT is missing")):
+            with self.subTest(words):
+                self.expect(longhaul("convert", *arguments), code, words)
+        self.assertEqual(sorted(os.listdir(self.folder.name)), before)
+
+    def test_a_full_disk_is_74_and_leaves_nothing(self):
+        model = self.model()
+        result = in_shell('ulimit -f 64; exec "$0" convert "$1" "$2" --type F32', os.path.join(BIN, "longhaul"), model,
+                          self.path("x.gguf"))
+        self.expect(result, 74, "x.gguf.part", "File too large")
+        self.assertEqual(os.listdir(self.folder.name), ["tiny.gguf"])
+
+
 class StandardStreams(Folder):
     """Whatever a program prints, lost output is no success, and is told once."""
 
@@ -442,7 +504,7 @@ class Plans(Folder):
         self.counted("mixed", {"F32", "Q4_K", "Q5_K", "Q6_K", "Q5_0", "Q5_1"})
 
     def test_small_types_are_named_and_counted(self):
-        for name in ("Q3_K", "IQ4_NL", "IQ4_XS"):
+        for name in ("Q3_K", "IQ4_NL", "IQ4_XS", "Q2_K"):
             with self.subTest(name):
                 self.counted(name, {"F32", name})
 

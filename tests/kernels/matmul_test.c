@@ -50,10 +50,15 @@ static void fill_block(struct random *random, uint8_t *block, enum dtype dtype, 
     bool has_min =
         dtype == DTYPE_Q4_1 || dtype == DTYPE_Q5_1 || dtype == DTYPE_Q4_K || dtype == DTYPE_Q5_K;
     float min = is_exact ? (float)random_between(random, -3, 4) : random_float(random);
-    const int scale_at = dtype == DTYPE_Q6_K ? 208 : dtype == DTYPE_Q3_K ? 108 : 0;
+    const int scale_at = dtype == DTYPE_Q6_K   ? 208
+                         : dtype == DTYPE_Q3_K ? 108
+                         : dtype == DTYPE_Q2_K ? 80
+                                               : 0;
     put_half(block + scale_at, scale_of(random, is_exact));
     if (has_min)
         put_half(block + 2, min);
+    if (dtype == DTYPE_Q2_K)
+        put_half(block + 82, min);
     if (!is_exact)
         return;
     if (dtype == DTYPE_Q4_K || dtype == DTYPE_Q5_K) {
@@ -65,11 +70,20 @@ static void fill_block(struct random *random, uint8_t *block, enum dtype dtype, 
     if (dtype == DTYPE_Q3_K) /* scales of 1 and 2, 32 above */
         for (int i = 0; i < 12; i++)
             block[96 + i] = (uint8_t)(i >= 8 ? 0xaa : random_between(random, 0, 2) ? 0x12 : 0x21);
-    if (dtype == DTYPE_IQ4_XS) /* the same */
+    if (dtype == DTYPE_Q2_K) /* scales of 0 .. 3 and minima of 0 .. 3 */
+        for (int i = 0; i < 16; i++)
+            block[i] &= 0x33;
+    if (dtype == DTYPE_IQ4_XS) /* the same as Q3_K */
         for (int i = 2; i < 8; i++)
             block[i] = (uint8_t)(i < 4 ? 0xaa : 0x11 * random_between(random, 1, 2));
     for (int i = 0; dtype == DTYPE_Q6_K && i < 16; i++)
         block[192 + i] = (uint8_t)(int8_t)random_between(random, -2, 3);
+}
+
+/* Of Q2_K, floats are multiplied. */
+static bool has_integers(enum dtype dtype)
+{
+    return dtype_block_elements(dtype) > 1 && dtype != DTYPE_Q2_K;
 }
 
 static void fill_element(struct random *random, uint8_t *at, enum dtype dtype, bool is_exact)
@@ -187,8 +201,7 @@ static double budget(const struct product *p, bool decode, const float *x, const
         counted += 4 * largest * largest_x;
     }
     bool bf16 = !decode && strncmp(p->kernels->name, "avx512_bf16", 11) == 0;
-    bool integers =
-        !bf16 && strcmp(p->kernels->name, "reference") != 0 && dtype_block_elements(p->dtype) > 1;
+    bool integers = !bf16 && strcmp(p->kernels->name, "reference") != 0 && has_integers(p->dtype);
     double additions = decode ? 16 + (double)p->in / 32 : 264 + (double)p->in / 256;
     if (strcmp(p->kernels->name, "reference") == 0)
         additions = 8 + (double)p->in / 16;
@@ -379,7 +392,7 @@ static void integer_products_have_the_same_bits_in_every_form(void **state)
     for (int d = 0; d < DTYPE_COUNT; d++) {
         float first[ROWS][OUT];
         bool is_known = false;
-        if (dtype_block_elements((enum dtype)d) == 1)
+        if (!has_integers((enum dtype)d))
             continue;
         for (int s = 0; subjects_at(s); s++) {
             struct random random = {10};
@@ -469,7 +482,7 @@ static void packed_bytes_are_about_the_files_bytes(void **state)
             static const double wider[DTYPE_COUNT] = {
                 [DTYPE_Q5_0] = 2.01, [DTYPE_Q5_1] = 2.01,  [DTYPE_Q4_K] = 2.01,
                 [DTYPE_Q5_K] = 2.01, [DTYPE_Q6_K] = 2.01,  [DTYPE_IQ4_NL] = 2.01,
-                [DTYPE_Q3_K] = 3.21, [DTYPE_IQ4_XS] = 2.6,
+                [DTYPE_Q3_K] = 3.21, [DTYPE_IQ4_XS] = 2.6, [DTYPE_Q2_K] = 12.2,
             };
             assert_true(packed >= file);
             assert_true((double)packed <= (double)file * (wider[d] > 0 ? wider[d] : 1.0) + 64);

@@ -379,7 +379,7 @@ static void a_model_of_mixed_block_formats_is_the_same_for_any_ranks(void **stat
 static void small_types_score_as_float32_of_their_values(void **state)
 {
     (void)state;
-    static const enum dtype small[] = {DTYPE_Q3_K, DTYPE_IQ4_NL, DTYPE_IQ4_XS};
+    static const enum dtype small[] = {DTYPE_Q3_K, DTYPE_IQ4_NL, DTYPE_IQ4_XS, DTYPE_Q2_K};
     struct tiny_model_shape shape = {
         .layers = 2, .hidden = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, .ffn = 512};
     for (size_t s = 0; s < sizeof small / sizeof small[0]; s++) {

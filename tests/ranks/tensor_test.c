@@ -133,6 +133,30 @@ static void so_they_are_of_quantised_weights(void **state)
     unlink(path);
 }
 
+/* Those of small files: blocks of 256 that places cut through, and that only CPUs multiply with. */
+static void so_they_are_of_types_of_small_files(void **state)
+{
+    (void)state;
+    static const enum dtype small[] = {DTYPE_Q3_K, DTYPE_IQ4_NL, DTYPE_IQ4_XS, DTYPE_Q2_K};
+    const struct tiny_model_shape shape = {
+        .layers = 1, .hidden = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, .ffn = 256};
+    for (size_t i = 0; i < sizeof small / sizeof small[0]; i++) {
+        char path[TINY_MODEL_PATH_BYTES];
+        tiny_model_make(path, &shape, small[i]);
+        struct engine_case wanted = case_of(path, 1, 1);
+        struct engine_outcome whole, one;
+        engine_checks_run(&whole, &wanted);
+        wanted.tensor = wanted.ranks = 2;
+        engine_checks_close(&wanted, &whole, rounding);
+        engine_checks_run(&one, &wanted);
+        wanted.ranks = 4;
+        engine_checks_same_bits(&wanted, &one);
+        engine_outcome_free(&one);
+        engine_outcome_free(&whole);
+        unlink(path);
+    }
+}
+
 /* Which heads see less is counted over the whole model. */
 static void methods_see_what_they_saw(void **state)
 {
@@ -212,6 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scores_are_those_of_one_worker),
         cmocka_unit_test(so_they_are_of_quantised_weights),
+        cmocka_unit_test(so_they_are_of_types_of_small_files),
         cmocka_unit_test(methods_see_what_they_saw),
         cmocka_unit_test(answers_are_those_of_one_worker),
     };

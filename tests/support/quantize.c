@@ -226,6 +226,38 @@ static void pack_q3_k(uint8_t *block, const float *in)
     }
 }
 
+/* Numbers of 0 .. 3 above a minimum that is taken off. */
+static void pack_q2_k(uint8_t *block, const float *in)
+{
+    float steps[16], minima[16], step_most = 0, minimum_most = 0;
+    memset(block, 0, dtype_block_bytes(DTYPE_Q2_K));
+    for (int sub = 0; sub < 16; sub++) {
+        float least = 0, most = 0;
+        for (int i = sub * 16; i < sub * 16 + 16; i++) {
+            least = fminf(least, in[i]);
+            most = fmaxf(most, in[i]);
+        }
+        minima[sub] = -least;
+        steps[sub] = (most - least) / 3;
+        step_most = fmaxf(step_most, steps[sub]);
+        minimum_most = fmaxf(minimum_most, minima[sub]);
+    }
+    const float super_scale = rounded_f16(step_most / 15);
+    const float super_minimum = rounded_f16(minimum_most / 15);
+    put_f16(block + 80, super_scale);
+    put_f16(block + 82, super_minimum);
+    for (int i = 0; i < SUPER; i++) {
+        const int sub = i / 16;
+        const int scale = super_scale > 0 ? nearest(steps[sub] / super_scale, 0, 15) : 0;
+        const int minimum = super_minimum > 0 ? nearest(minima[sub] / super_minimum, 0, 15) : 0;
+        const float step = super_scale * (float)scale;
+        const float above = in[i] + super_minimum * (float)minimum;
+        const int value = step > 0 ? nearest(above / step, 0, 3) : 0;
+        block[sub] = (uint8_t)(scale | minimum << 4);
+        block[16 + i / 128 * 32 + i % 32] |= (uint8_t)(value << i % 128 / 32 * 2);
+    }
+}
+
 /* The nearest of the 16 values of IQ4_NL. */
 static int nearest_iq4(float value)
 {
@@ -283,7 +315,7 @@ void quantize_row(void *row, const float *in, enum dtype dtype, int64_t elements
         [DTYPE_Q4_0] = pack_q4_0,     [DTYPE_Q4_1] = pack_q4_1,     [DTYPE_Q5_0] = pack_q5_0,
         [DTYPE_Q5_1] = pack_q5_1,     [DTYPE_Q8_0] = pack_q8_0,     [DTYPE_Q4_K] = pack_q4_k,
         [DTYPE_Q5_K] = pack_q5_k,     [DTYPE_Q6_K] = pack_q6_k,     [DTYPE_Q3_K] = pack_q3_k,
-        [DTYPE_IQ4_NL] = pack_iq4_nl, [DTYPE_IQ4_XS] = pack_iq4_xs,
+        [DTYPE_IQ4_NL] = pack_iq4_nl, [DTYPE_IQ4_XS] = pack_iq4_xs, [DTYPE_Q2_K] = pack_q2_k,
     };
     int block_elements = dtype_block_elements(dtype);
     assert(elements % block_elements == 0);

@@ -1,4 +1,4 @@
-/* tiny_model_file PATH [mixed | Q3_K | IQ4_NL | IQ4_XS | f32 | spoilt | directory | shards |
+/* tiny_model_file PATH [mixed | Q3_K | IQ4_NL | IQ4_XS | Q2_K | f32 | spoilt | directory | shards |
  * large]: writes a small model with random weights, for tests of whole programs. mixed: of the
  * block formats that "Q4_K_M" files hold. Q3_K and so on: of the shape of mixed, all matrices of
  * that type. spoilt: the embedding of the byte 'z' holds a NaN. f32, directory and shards: the same
@@ -58,7 +58,7 @@ int main(int argc, char **argv)
     } else if ((is_shards || strcmp(form, "directory") == 0) && mkdir(argv[1], 0700) == 0) {
         tiny_directory_write(argv[1], &shape, 7, DTYPE_F32, is_shards ? 3 : 1);
     } else {
-        fputs("usage: tiny_model_file PATH [mixed | Q3_K | IQ4_NL | IQ4_XS | f32 | spoilt | "
+        fputs("usage: tiny_model_file PATH [mixed | Q3_K | IQ4_NL | IQ4_XS | Q2_K | f32 | spoilt | "
               "directory | shards | large]\n",
               stderr);
         return 2;

@@ -191,7 +191,7 @@ static void unsupported_types_are_refused_by_name(void **state)
     } cases[] = {
         {DTYPE_Q3_K, 21,
          "tensor blk.1.ffn_down.weight has type IQ3_S, which is not supported; F32, F16, BF16, "
-         "Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL and IQ4_XS are"},
+         "Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL and IQ4_XS are"},
         {DTYPE_F32, 26, "tensor blk.1.ffn_down.weight has type I32, which is not supported"},
     };
     struct tiny_model_shape wide = shape;
@@ -220,6 +220,7 @@ static void a_row_that_does_not_fill_its_blocks_is_refused_with_both_numbers(voi
          "tensor blk.1.ffn_down.weight: a row of 96 values does not fill whole Q4_K blocks of 256"},
         {13, "a row of 96 values does not fill whole Q5_K blocks of 256"},
         {14, "a row of 96 values does not fill whole Q6_K blocks of 256"},
+        {10, "a row of 96 values does not fill whole Q2_K blocks of 256"},
         {11, "a row of 96 values does not fill whole Q3_K blocks of 256"},
         {23, "a row of 96 values does not fill whole IQ4_XS blocks of 256"},
     };

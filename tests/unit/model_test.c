@@ -97,7 +97,7 @@ static void quantised_rows_come_back_close_to_what_they_were_made_of(void **stat
         [DTYPE_Q8_0] = 1 / 200., [DTYPE_Q4_0] = 1 / 7.,   [DTYPE_Q4_1] = 1 / 14.,
         [DTYPE_Q5_0] = 1 / 15.,  [DTYPE_Q5_1] = 1 / 30.,  [DTYPE_Q4_K] = 1 / 12.,
         [DTYPE_Q5_K] = 1 / 20.,  [DTYPE_Q6_K] = 1 / 50.,  [DTYPE_Q3_K] = 1 / 5.,
-        [DTYPE_IQ4_NL] = 1 / 9., [DTYPE_IQ4_XS] = 1 / 7.,
+        [DTYPE_IQ4_NL] = 1 / 9., [DTYPE_IQ4_XS] = 1 / 7., [DTYPE_Q2_K] = 1 / 2.5,
     };
     enum { ELEMENTS = 512 };
     struct random random = {5};
