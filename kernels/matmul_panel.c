@@ -224,18 +224,31 @@ static void put_f32(uint8_t *scales, int lane, float value)
     memcpy(scales + 4 * lane, &value, sizeof value);
 }
 
+/* Eight elements are four bytes of a lane, a pair each. */
+static void put_nibbles(uint8_t *block, int lane, const int8_t *quants)
+{
+    for (int eight = 0; eight < DEPTH / 8; eight++, quants += 8) {
+        uint8_t pairs[4];
+        for (int p = 0; p < 4; p++)
+            pairs[p] = (uint8_t)(quants[2 * p] | quants[2 * p + 1] << 4);
+        memcpy(block + (eight * LANES + lane) * 4, pairs, sizeof pairs);
+    }
+}
+
+static void put_bytes(uint8_t *block, int lane, const int8_t *quants)
+{
+    for (int k = 0; k < DEPTH; k++)
+        block[k * LANES + lane] = (uint8_t)quants[k];
+}
+
 static void group_put(uint8_t *block, enum matmul_layout layout, int lane,
                       const struct group *group)
 {
     uint8_t *scales = block + quants_bytes(layout);
-    bool bytes = layout == MATMUL_LAYOUT_BYTES || layout == MATMUL_LAYOUT_WIDE_BYTES;
-    for (int k = 0; k < DEPTH; k++) {
-        if (bytes)
-            block[k * LANES + lane] = (uint8_t)group->quants[k];
-        else
-            block[(k / 8 * LANES + lane) * 4 + k % 8 / 2] |=
-                (uint8_t)(group->quants[k] << k % 2 * 4);
-    }
+    if (layout == MATMUL_LAYOUT_BYTES || layout == MATMUL_LAYOUT_WIDE_BYTES)
+        put_bytes(block, lane, group->quants);
+    else
+        put_nibbles(block, lane, group->quants);
     if (layout == MATMUL_LAYOUT_WIDE_BYTES) {
         put_f32(scales, lane, group->scale[0]);
         put_f32(scales + 4 * LANES, lane, group->scale[1]);
