@@ -316,8 +316,8 @@ static void integers_are_closer_to_the_truth_than_bf16_is(void **unused)
     }
 }
 
-/* Queries and keys in one direction, values alike and seven to eight bits long in every element: one
- * bit more of any operand, and a sum would leave 32 bits. Every probability is 1. */
+/* Queries and keys in one direction, values of the largest bf16 below a power of two, and every
+ * probability is 1: rows that see all but one key of a panel come closest to 2^31. */
 static void the_largest_sums_fit(void **unused)
 {
     (void)unused;
