@@ -66,6 +66,8 @@ static const struct metrics_family store_free =
     GAUGE("longhaul_store_free_bytes", "Free on the store's disk.", NULL);
 static const struct metrics_family store_stored =
     GAUGE("longhaul_store_stored_bytes", "Lines, results and documents of all tenants.", NULL);
+static const struct metrics_family store_memory =
+    GAUGE("longhaul_store_memory_bytes", "Of SQLite: pages of the database that it keeps.", NULL);
 static const struct metrics_family store_serving =
     GAUGE("longhaul_store_serving", "1 while the store takes changes.", NULL);
 
@@ -85,6 +87,7 @@ static void tell_store(struct metrics_writer *writer, struct store *store)
         {&store_wal, (double)facts.log_bytes},
         {&store_free, (double)facts.free_bytes},
         {&store_stored, (double)facts.stored_bytes},
+        {&store_memory, (double)facts.memory_bytes},
         {&store_serving, facts.serving},
     };
     for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {

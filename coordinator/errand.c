@@ -342,17 +342,27 @@ static enum status make_chain(struct errand *errand)
     char method[METHOD_TEXT_BYTES];
     if (errand->stream.is_score || errand->asked.no_prefix_reuse || errand->version)
         return STATUS_OK;
+    bool shares = false;
+    TRY(planner_shares_keys(errand->tools->planner, &shares, errand->client->details,
+                            errand->options));
+    if (!shares)
+        return STATUS_OK;
     TRY(planner_method(errand->tools->planner, method, errand->client->details, errand->options));
     snprintf(root, sizeof root, "%s|%s", method, errand->client->tenant);
     return panel_chain_init(&errand->chain, root, errand->ids.ids, errand->ids.count);
 }
 
+int64_t errand_answer_tokens(const struct errand *errand)
+{
+    const bool is_told =
+        errand->max_tokens || errand->stream.is_score || errand->stays || errand->saves;
+    const int64_t asked = is_told ? errand->max_tokens : PLANNER_ANSWER_TOKENS;
+    return asked < ANSWER_TOKENS_MAX ? asked : ANSWER_TOKENS_MAX;
+}
+
 static enum status enter_queue(struct errand *errand)
 {
     struct access_tenant tenant;
-    const int64_t asked =
-        errand->max_tokens || errand->stream.is_score ? errand->max_tokens : PLANNER_ANSWER_TOKENS;
-    const int64_t answer = asked < ANSWER_TOKENS_MAX ? asked : ANSWER_TOKENS_MAX;
     /* What the prompt has in common with the session may be less by a token or two. */
     const int64_t tokens = (int64_t)errand->ids.count;
     const int64_t session = errand->version ? errand->version->tokens : 0;
@@ -361,7 +371,7 @@ static enum status enter_queue(struct errand *errand)
     const struct fair_request request = {
         .tenant = &tenant,
         .priority = errand->client->priority,
-        .tokens = tokens - there + answer,
+        .tokens = tokens - there + errand_answer_tokens(errand),
         .deadline_ns = errand->deadline_ns,
     };
     TRY(queue_enter(errand->tools->queue, &errand->ticket, errand->client->details, &request));
@@ -589,11 +599,12 @@ static void note_speeds(struct errand *errand, const struct group_outcome *outco
     free(flops);
 }
 
-void errand_note_outcome(struct errand *errand, const struct group_outcome *outcome,
+void errand_note_outcome(struct errand *errand, struct group_outcome *outcome,
                          Longhaul__V1__FinishReason reason)
 {
     note_pace(errand, outcome);
     note_speeds(errand, outcome);
+    errand_part_usage(errand, outcome);
     errand_course_outcome(&errand->course, outcome, reason);
     errand_client_note(errand->client,
                        log_integer("completion_tokens", outcome->completion_tokens));

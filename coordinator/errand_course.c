@@ -1,5 +1,5 @@
 /* Owns the families that tell of requests. Promises that each request is counted once, by how it
- * ended: "rejected" is one that never had a place. */
+ * ended, however many errands it takes: "rejected" is one that never had a place. */
 #include "coordinator/errand_course.h"
 
 #include <stdio.h>
@@ -113,7 +113,9 @@ void errand_course_offer(void)
 
 void errand_course_begin(struct errand_course *course, bool is_score)
 {
-    *course = (struct errand_course){.is_score = is_score, .begun_ns = clock_now_ns()};
+    *course = (struct errand_course){.is_score = is_score,
+                                     .counts = ERRAND_COURSE_REQUEST | ERRAND_COURSE_TOKENS,
+                                     .begun_ns = clock_now_ns()};
 }
 
 void errand_course_placed(struct errand_course *course, int64_t tokens)
@@ -211,15 +213,21 @@ static void count_answer(const struct errand_course *course)
         metrics_observe(&token, course->decode_seconds / (double)(course->completion_tokens - 1));
 }
 
-void errand_course_end(struct errand_course *course, enum status status)
+static void count_request(const struct errand_course *course, enum status status)
 {
-    course->ended_ns = clock_now_ns();
     metrics_add(&requests, 1, errand_course_outcome_word(course, status));
     metrics_observe(&duration, seconds(course->begun_ns, course->ended_ns));
     if (course->placed_ns)
         metrics_observe(&queue, seconds(course->begun_ns, course->placed_ns));
     if (course->first_ns)
         metrics_observe(&first_token, seconds(course->begun_ns, course->first_ns));
-    if (status == STATUS_OK)
+}
+
+void errand_course_end(struct errand_course *course, enum status status)
+{
+    course->ended_ns = clock_now_ns();
+    if (course->counts & ERRAND_COURSE_REQUEST)
+        count_request(course, status);
+    if (status == STATUS_OK && (course->counts & ERRAND_COURSE_TOKENS))
         count_answer(course);
 }

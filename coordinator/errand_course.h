@@ -9,9 +9,16 @@
 #include "longhaul/v1/inference.pb-c.h"
 #include "proto/status.h"
 
+/* What metrics count of an errand. */
+enum errand_course_counts {
+    ERRAND_COURSE_REQUEST = 1, /* that it was one, how it ended, and when what came of it */
+    ERRAND_COURSE_TOKENS = 2,  /* its tokens, and the seconds that they took */
+};
+
 /* Monotonic ns; 0: it has not come so far. */
 struct errand_course {
     bool is_score;
+    unsigned counts; /* a mask: both, but of a call that is several errands, and of its parts */
     int64_t begun_ns, placed_ns, first_ns, ended_ns;
     int64_t prompt_tokens, completion_tokens, cached_tokens, prefilled_tokens;
     int64_t drafted_tokens, accepted_tokens;

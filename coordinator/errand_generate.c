@@ -115,7 +115,6 @@ static enum status finish_answer(struct errand *errand, bool stopped, int64_t co
     if (stopped)
         outcome.completion_tokens = completion_tokens;
     errand_note_outcome(errand, &outcome, end.reason);
-    errand_part_usage(errand, &outcome);
     for (int rank = 0; outcome.traces && rank < outcome.report_count; rank++)
         TRY(stream_trace(&errand->stream, rank, &outcome.traces[rank]));
     end.slowness = errand->slowness;
@@ -200,7 +199,7 @@ static enum status answer(const struct errand_client *client, struct errand_tool
     int64_t completion_tokens = 0;
     TRY(errand_init(&errand, client, tools, part ? "" : request->request_id, false));
     enum status status = STATUS_OK;
-    errand.part = part;
+    errand_set_part(&errand, part);
     TRY_ELSE(errand_check_queue(&errand), deinit);
     TRY_ELSE(begin_text(&errand, &detokenizer, request), deinit);
     TRY_ELSE(errand_generate_read(&errand, request), deinit);

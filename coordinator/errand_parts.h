@@ -70,6 +70,9 @@ MUST_CHECK enum status errand_score_part(const struct errand_client *client,
                                          struct errand_tools *tools,
                                          const struct errand_part *part);
 
+/* Makes it that part of a call; NULL: a call of its own. */
+void errand_set_part(struct errand *errand, const struct errand_part *part);
+
 /* Of the first part: what was read for all of them counts with it. */
 void errand_part_usage(const struct errand *errand, struct group_outcome *outcome);
 
@@ -78,6 +81,9 @@ MUST_CHECK enum status errand_init(struct errand *errand, const struct errand_cl
                                    struct errand_tools *tools, const char *request_id,
                                    bool is_score);
 void errand_deinit(struct errand *errand, enum status status);
+
+/* Of the longest answer that it waits for. */
+int64_t errand_answer_tokens(const struct errand *errand);
 
 /* Where the queue is full already, nothing of the request is looked at. */
 MUST_CHECK enum status errand_check_queue(struct errand *errand);
@@ -105,8 +111,8 @@ enum status errand_unavailable(struct errand *errand, const char *reason, const 
 /* The run's own failure, with what helps the client. */
 enum status errand_failure(struct errand *errand, const struct group_outcome *outcome);
 
-/* For the line that tells of the call's end. */
-void errand_note_outcome(struct errand *errand, const struct group_outcome *outcome,
+/* For metrics and the line that tells of the call's end. Adds errand_part_usage to the outcome. */
+void errand_note_outcome(struct errand *errand, struct group_outcome *outcome,
                          Longhaul__V1__FinishReason reason);
 
 /* Takes the request to the session's version, by the session's method. */

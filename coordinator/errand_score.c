@@ -38,7 +38,6 @@ static enum status finish_scores(struct errand *errand, double sum, int64_t coun
         .load_seconds = errand->facts.load_seconds,
     };
     errand_note_outcome(errand, &outcome, LONGHAUL__V1__FINISH_REASON__FINISH_REASON_UNSPECIFIED);
-    errand_part_usage(errand, &outcome);
     end.slowness = errand->slowness;
     return stream_finished(&errand->stream, &end, &outcome);
 }
@@ -96,7 +95,7 @@ static enum status score(const struct errand_client *client, struct errand_tools
     int64_t count = 0;
     TRY(errand_init(&errand, client, tools, part ? "" : request->request_id, true));
     enum status status = STATUS_OK;
-    errand.part = part;
+    errand_set_part(&errand, part);
     TRY_ELSE(errand_check_queue(&errand), deinit);
     TRY_ELSE(answer_request_none(&errand.asked, &client->details->field), deinit);
     TRY_ELSE(read_score(&errand, request), deinit);

@@ -38,6 +38,17 @@ struct part_client {
 
 /* ---- what parts tell ---- */
 
+/* The call has its place with the reading, and its first token with any answer's. */
+static void note_answer(struct errand_course *course, const Longhaul__V1__GenerateResponse *told)
+{
+    if (told->event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_PLANNED && !course->placed_ns)
+        errand_course_placed(course, 0);
+    if (told->event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_TOKENS)
+        errand_course_tokens(course);
+    if (told->event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_FINISHED)
+        course->reason = told->finished->finish_reason;
+}
+
 static enum status post_answer(struct part_client *part, const ProtobufCMessage *event)
 {
     Longhaul__V1__GenerateResponse told =
@@ -46,6 +57,7 @@ static enum status post_answer(struct part_client *part, const ProtobufCMessage 
                         told.event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_PLANNED ||
                         told.event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_PROGRESS;
     const bool read = part->part < 0 || (part->part == 0 && !part->shared->use.version);
+    note_answer(&part->shared->outer.course, &told);
     if (begins && !read)
         return STATUS_OK;
     told.request_id = part->shared->outer.request_id;
@@ -58,6 +70,9 @@ static enum status post_scores(struct part_client *part, const ProtobufCMessage 
     if (part->part < 0)
         return STATUS_OK; /* those of a Generate */
     Longhaul__V1__ScoreResponse told = *(const Longhaul__V1__ScoreResponse *)(const void *)event;
+    struct errand_course *course = &part->shared->outer.course;
+    if (told.event_case == LONGHAUL__V1__SCORE_RESPONSE__EVENT_PLANNED && !course->placed_ns)
+        errand_course_placed(course, 0);
     if (told.event_case != LONGHAUL__V1__SCORE_RESPONSE__EVENT_SCORES &&
         told.event_case != LONGHAUL__V1__SCORE_RESPONSE__EVENT_FINISHED && part->part > 0)
         return STATUS_OK;
@@ -144,6 +159,13 @@ static void init_client(struct part_client *part, struct shared *shared, int num
     part->client.prompt_ids = &shared->outer.ids;
 }
 
+void errand_set_part(struct errand *errand, const struct errand_part *part)
+{
+    errand->part = part;
+    if (part)
+        errand->course.counts = ERRAND_COURSE_TOKENS;
+}
+
 void errand_part_usage(const struct errand *errand, struct group_outcome *outcome)
 {
     const struct errand_part *part = errand->part;
@@ -187,6 +209,7 @@ static enum status read_once(struct shared *shared)
     struct errand errand;
     init_client(&client, shared, -1);
     TRY(errand_init(&errand, &client.client, shared->outer.tools, "", false));
+    errand.course.counts = 0; /* the first part's usage has it */
     enum status status = read_on(&errand, shared);
     errand_deinit(&errand, status);
     log_request(shared->outer.request_id);
@@ -248,14 +271,33 @@ static void *run_parts(void *context)
     }
 }
 
-/* Parts wait side by side, as far as so many of the tenant's requests may wait. */
+/* What a part asks the queue for, at most: an answer's tokens, or a continuation's, of which each
+ * has a byte and more. */
+static int64_t tokens_of_part(const struct shared *shared)
+{
+    const int64_t tokens = (int64_t)shared->outer.ids.count;
+    int64_t own = shared->generate ? errand_answer_tokens(&shared->outer) : 0;
+    for (int c = 0; shared->score && c < shared->parts; c++) {
+        const int64_t bytes = (int64_t)strlen(shared->score->continuations[c]);
+        own = bytes > own ? bytes : own;
+    }
+    const int64_t read = shared->use.version ? tokens_to_read(shared) : 0;
+    return tokens - read + own + 1;
+}
+
+/* Parts wait side by side, as far as so many of the tenant's requests, and their tokens, may
+ * wait: none is refused because of the others. */
 static int threads_of(const struct shared *shared)
 {
     struct access_tenant tenant;
     access_tenant(shared->outer.tools->access, &tenant, shared->outer.client->tenant);
-    const int64_t waiting = tenant.quotas.queued_requests;
-    const int most = waiting > 0 && waiting < THREADS_MAX ? (int)waiting : THREADS_MAX;
-    return shared->parts < most ? shared->parts : most;
+    const struct access_quotas *quotas = &tenant.quotas;
+    int64_t most = shared->parts < THREADS_MAX ? shared->parts : THREADS_MAX;
+    if (quotas->queued_requests > 0 && quotas->queued_requests < most)
+        most = quotas->queued_requests;
+    if (quotas->queued_tokens > 0 && quotas->queued_tokens / tokens_of_part(shared) < most)
+        most = quotas->queued_tokens / tokens_of_part(shared);
+    return most > 1 ? (int)most : 1;
 }
 
 /* One of the threads is the caller's. */
@@ -317,6 +359,7 @@ static enum status run_shared(struct shared *shared, const struct errand_client 
 {
     TRY(errand_init(&shared->outer, client, tools, request_id, shared->score != NULL));
     pthread_mutex_init(&shared->lock, NULL);
+    shared->outer.course.counts = ERRAND_COURSE_REQUEST;
     const enum status status = call(shared);
     sessions_leave(tools->sessions, &shared->use);
     errand_deinit(&shared->outer, status);

@@ -143,6 +143,7 @@ static enum status save(struct errand *outer, const struct sessions_use *use,
     inner.client.tenant = spilling->tenant;
     TRY(errand_init(&errand, &inner.client, outer->tools, "", false));
     enum status status = STATUS_OK;
+    errand.course.counts = 0;
     errand.saves = errand.fetched = true; /* a file has none of it: nobody else moves it */
     errand.is_inner = true;               /* nor behind the one that waits for it */
     errand.version = use->version;
@@ -240,6 +241,7 @@ static enum status restore_file(struct errand *outer, struct filed *filed,
     init_client(&inner, outer);
     TRY(errand_init(&errand, &inner.client, outer->tools, "", false));
     enum status status = STATUS_OK;
+    errand.course.counts = 0;
     errand.restores = header;
     errand.stays = true;
     method_print(&header->method, method);
@@ -338,6 +340,7 @@ static enum status read_beginning(struct errand *outer, struct sessions_read *re
     init_client(&inner, outer);
     TRY(errand_init(&errand, &inner.client, outer->tools, "", false));
     enum status status = STATUS_OK;
+    errand.course.counts = ERRAND_COURSE_TOKENS;
     errand.stays = errand.fetched = true;
     ask_by(&errand, method);
     TRY_ELSE(answer_request_none(&errand.asked, &inner.details.field), deinit);
@@ -392,6 +395,11 @@ static enum status fetch_beginning(struct errand *errand)
     char method[METHOD_TEXT_BYTES];
     bool lost = false;
     if (errand->stream.is_score || errand->asked.no_prefix_reuse || errand->saves)
+        return STATUS_OK;
+    bool shares = false;
+    TRY(planner_shares_keys(errand->tools->planner, &shares, errand->client->details,
+                            errand->options));
+    if (!shares)
         return STATUS_OK;
     TRY(planner_method(errand->tools->planner, method, errand->client->details, errand->options));
     enum status status = find_beginning(errand, method);

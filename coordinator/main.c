@@ -171,6 +171,7 @@ static struct server_settings settings_of(const struct config *config)
         .spill_bytes = config_integer(config, "coordinator.spill_bytes"),
         .store_folder = config_text(config, "store.folder"),
         .accept_lost_log = config_switch(config, "store.accept_lost_log"),
+        .store_cache_bytes = config_integer(config, "store.cache_bytes"),
         .batch_retention_seconds = (int64_t)config_real(config, "store.batch_retention_seconds"),
         .document_retention_seconds =
             (int64_t)config_real(config, "store.document_retention_seconds"),

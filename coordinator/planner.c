@@ -152,6 +152,17 @@ enum status planner_method(const struct planner *planner, char text[METHOD_TEXT_
     return STATUS_OK;
 }
 
+enum status planner_shares_keys(const struct planner *planner, bool *shares,
+                                struct status_details *details,
+                                const Longhaul__V1__PlanOptions *options)
+{
+    struct method method;
+    TRY(read_method(planner, &method, details, options ? options->method : NULL));
+    details->field = NULL;
+    *shares = !method_follows_length(&method);
+    return STATUS_OK;
+}
+
 static enum status read_options(const struct planner *planner, struct chooser_request *wanted,
                                 struct status_details *details,
                                 const Longhaul__V1__PlanOptions *options)
@@ -316,6 +327,9 @@ static enum status read_request(const struct planner *planner, struct chooser_re
     method_bands(&wanted->method, &bands);
     if (request->in_session && bands.sinks > 0) /* whether they are kept follows from the context */
         wanted->context_tokens = context_limit(planner, facts);
+    /* A session's keys serve questions of any length. */
+    method_fit(&wanted->method,
+               request->in_session ? context_limit(planner, facts) : wanted->context_tokens);
     return STATUS_OK;
 }
 

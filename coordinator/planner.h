@@ -90,6 +90,12 @@ MUST_CHECK enum status planner_method(const struct planner *planner, char text[M
                                       struct status_details *details,
                                       const Longhaul__V1__PlanOptions *options);
 
+/* Whether requests by that method read the same keys of the same beginning, whatever their length:
+ * those whose method follows from their length have keys of their own. */
+MUST_CHECK enum status planner_shares_keys(const struct planner *planner, bool *shares,
+                                           struct status_details *details,
+                                           const Longhaul__V1__PlanOptions *options);
+
 /* A choice, and what it was decided by, for telling people. */
 struct planner_weighed {
     struct chooser_request wanted;

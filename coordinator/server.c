@@ -513,6 +513,7 @@ static enum status open_parts(struct server *server, const struct server_setting
     const struct batch_service_settings batches = {
         .folder = settings->store_folder,
         .accept_lost_log = settings->accept_lost_log,
+        .cache_bytes = settings->store_cache_bytes,
         .errand = &server->tools,
         .access = server->access,
         .batch_retention_seconds = settings->batch_retention_seconds,

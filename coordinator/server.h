@@ -38,6 +38,7 @@ struct server_settings {
     int64_t spill_bytes;      /* most of its files */
     const char *store_folder; /* of batches and documents; "": none are kept */
     bool accept_lost_log;     /* store_options */
+    int64_t store_cache_bytes;
     int64_t batch_retention_seconds, document_retention_seconds;
 };
 

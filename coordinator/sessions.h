@@ -196,7 +196,8 @@ void sessions_fetched(struct sessions *sessions, struct sessions_version *versio
 int64_t sessions_begin_as(struct sessions *sessions, struct sessions_use *use, const char *tenant,
                           const char *method, const int32_t *ids, int64_t count);
 
-/* A beginning was read, and is used by the caller, ended alike. */
+/* A beginning was read, and is used by the caller, ended alike. Where another call has read it at
+ * the same time, what that one read is used, and the group lets go of this one. */
 MUST_CHECK enum status sessions_keep(struct sessions *sessions, struct sessions_use *use,
                                      const char *tenant, const char *method, const int32_t *ids,
                                      const struct sessions_read *read);

@@ -178,18 +178,25 @@ static bool is_beginning(const struct sessions *sessions, const struct session *
            (sessions_has_keys(sessions, version) || sessions_has_file(sessions, version));
 }
 
+/* Under the lock; NULL: there is none. */
+static struct session *find_longest(const struct sessions *sessions, const char *tenant,
+                                    const char *method, const int32_t *ids, int64_t count)
+{
+    struct session *longest = NULL;
+    for (struct session *session = sessions->first; session; session = session->next)
+        if (strcmp(session->tenant, tenant) == 0 && strcmp(session->view.method, method) == 0 &&
+            is_beginning(sessions, session, ids, count) &&
+            (!longest || session->version->tokens > longest->version->tokens))
+            longest = session;
+    return longest;
+}
+
 int64_t sessions_begin_as(struct sessions *sessions, struct sessions_use *use, const char *tenant,
                           const char *method, const int32_t *ids, int64_t count)
 {
-    struct session *longest = NULL;
-    int64_t tokens = 0;
     pthread_mutex_lock(&sessions->lock);
-    for (struct session *session = sessions->first; session; session = session->next)
-        if (strcmp(session->tenant, tenant) == 0 && strcmp(session->view.method, method) == 0 &&
-            is_beginning(sessions, session, ids, count) && session->version->tokens > tokens) {
-            longest = session;
-            tokens = session->version->tokens;
-        }
+    struct session *longest = find_longest(sessions, tenant, method, ids, count);
+    const int64_t tokens = longest ? longest->version->tokens : 0;
     if (longest)
         begin_use(use, longest);
     pthread_mutex_unlock(&sessions->lock);
@@ -206,18 +213,20 @@ enum status sessions_keep(struct sessions *sessions, struct sessions_use *use, c
                                     .file_stays = true,
                                     .ids = copy_ids(ids, read->tokens)};
     memcpy(made.group_id, read->group_id, sizeof made.group_id);
-    struct session *session = NULL;
     pthread_mutex_lock(&sessions->lock);
-    if (made.ids)
-        session = make_beginning(sessions, tenant, method, &made);
+    struct session *session = find_longest(sessions, tenant, method, ids, read->tokens);
+    const bool there = session && session->version->tokens == read->tokens;
+    if (!there)
+        session = made.ids ? make_beginning(sessions, tenant, method, &made) : NULL;
     if (session)
         begin_use(use, session);
     pthread_mutex_unlock(&sessions->lock);
-    if (session)
+    if (session && !there)
         return STATUS_OK;
     free(made.ids);
     workers_let_go(sessions->workers, read->serial, read->run, read->held_bytes);
-    return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a prompt's beginning");
+    return there ? STATUS_OK
+                 : fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a prompt's beginning");
 }
 
 /* Under the lock. */

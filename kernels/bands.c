@@ -22,7 +22,8 @@ static bool frame_fits(const struct bands_frame *frame)
     return isfinite(frame->scale) && isfinite(frame->offset) && !isnan(frame->cap) &&
            fabs(frame->scale) <= (double)LARGEST_VALUE &&
            fabs(frame->offset) <= (double)LARGEST_VALUE && frame->modulo >= 0 &&
-           frame->modulo <= LARGEST_VALUE && frame->group >= 1 && frame->group <= LARGEST_VALUE;
+           frame->modulo <= LARGEST_VALUE && frame->parts >= 1 && frame->parts <= BANDS_PARTS_MAX &&
+           frame->group >= 1 && frame->group <= LARGEST_VALUE;
 }
 
 static const char *check_frames(const struct bands *bands)

@@ -41,10 +41,14 @@ struct span {
     int64_t first, end;
 };
 
-/* Where a token stands for rope: min(cap, scale * floor((index mod modulo) / group) + offset). */
+enum { BANDS_PARTS_MAX = 1 << 22 };
+
+/* Where a token stands for rope:
+ * min(cap, scale * floor(parts * (index mod modulo) / group) + offset). */
 struct bands_frame {
     double scale;   /* 0: the same for all tokens */
     int64_t modulo; /* 0: none */
+    int64_t parts;  /* that a group of tokens is spread over: 1 to BANDS_PARTS_MAX */
     int64_t group;  /* at least 1 */
     double offset;
     double cap; /* INFINITY: none */
@@ -53,13 +57,14 @@ struct bands_frame {
 /* As initializer: the index times SCALE plus OFFSET. */
 #define BANDS_FRAME(SCALE, OFFSET)                                                                 \
     {                                                                                              \
-        (SCALE), 0, 1, (OFFSET), INFINITY                                                          \
+        (SCALE), 0, 1, 1, (OFFSET), INFINITY                                                       \
     }
 
 BANDS_CALL double bands_position(const struct bands_frame *frame, int64_t index)
 {
     const int64_t within = frame->modulo > 0 ? index % frame->modulo : index;
-    const int64_t place = frame->group > 1 ? within / frame->group : within;
+    const int64_t spread = within * frame->parts;
+    const int64_t place = frame->group > 1 ? spread / frame->group : spread;
     const double position = frame->scale * (double)place + frame->offset;
     return position < frame->cap ? position : frame->cap;
 }

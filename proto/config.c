@@ -134,8 +134,7 @@ static enum status check_text(struct value *value, const struct config_row *row,
     return row->check ? row->check(text) : STATUS_OK;
 }
 
-/* Takes the text as row i's value unless a stronger origin has set it. */
-static enum status set_value(struct config *config, size_t i, const char *text, bool quoted,
+static enum status take_text(struct config *config, size_t i, const char *text, bool quoted,
                              enum config_origin origin, const char *where)
 {
     struct value next = {.origin = origin};
@@ -155,6 +154,19 @@ static enum status set_value(struct config *config, size_t i, const char *text, 
     free(value->where);
     *value = next;
     return STATUS_OK;
+}
+
+/* Takes the text, or what it stands for, as row i's value unless a stronger origin has set it. */
+static enum status set_value(struct config *config, size_t i, const char *text, bool quoted,
+                             enum config_origin origin, const char *where)
+{
+    char *expanded = NULL;
+    if (config_rows[i].expand)
+        TRY(config_rows[i].expand(&expanded, text));
+    const enum status status =
+        take_text(config, i, expanded ? expanded : text, quoted, origin, where);
+    free(expanded);
+    return status;
 }
 
 enum status config_create(struct config **config)

@@ -43,6 +43,8 @@ struct config_row {
     const char *choices;  /* CONFIG_CHOICE: "mpi|loopback" */
     unsigned takers;      /* of enum config_taker */
     const char *help;     /* one line, no full stop */
+    /* What a text stands for, which is the value then; the caller frees it. NULL: itself. */
+    enum status (*expand)(char **value, const char *text);
     /* Says by fail() what is wrong with a text; NULL: nothing more to check. */
     enum status (*check)(const char *text);
 };

@@ -2,6 +2,7 @@
 #include "proto/config_rows.h"
 
 #include "proto/host_port.h"
+#include "proto/own_table_file.h"
 #include "proto/plan/mesh.h"
 #include "proto/plan/method.h"
 
@@ -150,9 +151,10 @@ const struct config_row config_rows[] = {
      .value = "METHOD",
      .standard = "rope",
      .takers = SERVER | CONFIG_REQUEST,
+     .expand = own_table_file_expand,
      .check = check_method,
      .help = "rope, string, lm_infinite or another of docs/methods.md: NAME:key=value,..., with "
-             "+FREQUENCIES:factor=F behind"},
+             "+FREQUENCIES:factor=F behind; table:file=FILE for a table of your own"},
     {.key = "engine.context",
      .flag = "context",
      .type = CONFIG_INTEGER,
@@ -427,6 +429,16 @@ const struct config_row config_rows[] = {
      .takers = CONFIG_COORDINATOR,
      .help =
          "open a store whose write-ahead log is gone: what was acknowledged last may be missing"},
+    {.key = "store.cache_bytes",
+     .flag = "store-cache-bytes",
+     .type = CONFIG_INTEGER,
+     .value = "BYTES",
+     .standard = "67108864",
+     .least = 1 << 20,
+     .most = 1e12,
+     .takers = CONFIG_COORDINATOR,
+     .help = "pages of the store's database that are kept in memory; its readers keep half as many "
+             "once more"},
     {.key = "store.batch_retention_seconds",
      .flag = "batch-retention",
      .type = CONFIG_REAL,

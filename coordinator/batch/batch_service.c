@@ -89,7 +89,8 @@ static enum status open_parts(struct batch_tools *tools,
                               const struct batch_service_settings *settings)
 {
     const struct store_options options = {.folder = settings->folder,
-                                          .accept_lost_log = settings->accept_lost_log};
+                                          .accept_lost_log = settings->accept_lost_log,
+                                          .cache_bytes = settings->cache_bytes};
     if (!settings->folder[0])
         return STATUS_OK;
     TRY(store_open(&tools->store, &options));
@@ -144,7 +145,7 @@ void batch_service_methods(struct batch_service *service,
             .handle = handle,
             .context = &service->methods[i],
             .scopes = rows[i].service == batches ? ACCESS_BATCHES : ACCESS_DOCUMENTS,
-            .brief = (rows[i].kind & BRIEF) != 0,
+            .is_brief = (rows[i].kind & BRIEF) ? create_call_is_brief : NULL,
             .while_draining = (rows[i].kind & READS) != 0,
             .share = (rows[i].kind & LASTS) ? &service->tools.streams : NULL,
         };

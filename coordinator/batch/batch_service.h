@@ -15,8 +15,9 @@ struct batch_service;
 struct store;
 
 struct batch_service_settings {
-    const char *folder;          /* of the store; "": none is kept, and every call says so */
-    bool accept_lost_log;        /* store_options */
+    const char *folder;   /* of the store; "": none is kept, and every call says so */
+    bool accept_lost_log; /* store_options, as what follows */
+    int64_t cache_bytes;
     struct errand_tools *errand; /* borrowed, as what follows */
     struct access *access;       /* what tenants may have */
     int64_t batch_retention_seconds, document_retention_seconds;

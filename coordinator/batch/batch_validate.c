@@ -62,7 +62,7 @@ static bool exceeds(const struct slice *slice, const struct store_limits *limits
     for (size_t i = 0; i < slice->count; i++) {
         tenant.stored_bytes += (int64_t)slice->lines[i].failed_body_bytes;
         if (!slice->lines[i].failed_code)
-            tenant.queued_tokens += slice->lines[i].prompt_tokens;
+            tenant.queued_tokens += slice->lines[i].queued_tokens;
     }
     return (limits->queued_tokens > 0 && tenant.queued_tokens > limits->queued_tokens) ||
            (limits->stored_bytes > 0 && tenant.stored_bytes > limits->stored_bytes);

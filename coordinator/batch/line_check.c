@@ -40,7 +40,8 @@ enum status line_check(struct checked_line *checked, struct line_request *reques
     memcpy(checked->custom_id, request->parts.custom_id, sizeof checked->custom_id);
     if (status == STATUS_OK) {
         memcpy(checked->document, request->document, sizeof checked->document);
-        checked->line.prompt_tokens = (int64_t)request->ids.count;
+        checked->line.queued_tokens =
+            (int64_t)request->ids.count + line_request_answer_tokens(request);
         checked->line.order_key_bytes = panel_chain_key(&request->chain, checked->order_key);
     } else if (line_request_is_wrong(status)) {
         status = set_failed(checked, place, status, &details);

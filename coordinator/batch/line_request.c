@@ -12,7 +12,10 @@
 #include "coordinator/batch/store_document.h"
 #include "coordinator/planner.h"
 
-enum { METHOD_BYTES = 512 };
+enum {
+    METHOD_BYTES = 512,
+    ANSWER_TOKENS_MAX = 1 << 30, /* more than any context holds */
+};
 
 static enum status put_document(struct line_request *request, struct status_details *details,
                                 const struct line_request_tools *tools, const char *tenant)
@@ -39,10 +42,10 @@ int64_t line_request_answer_tokens(const struct line_request *request)
 {
     const Longhaul__V1__GenerateRequest *generate = request->openai->generate;
     const int64_t answers = generate->answers > 1 ? generate->answers : 1;
-    return answers * (generate->optional_max_tokens_case ==
-                              LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS
-                          ? generate->max_tokens
-                          : PLANNER_ANSWER_TOKENS);
+    const bool asked = generate->optional_max_tokens_case ==
+                       LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
+    const int64_t tokens = asked ? generate->max_tokens : PLANNER_ANSWER_TOKENS;
+    return answers * (tokens < ANSWER_TOKENS_MAX ? tokens : ANSWER_TOKENS_MAX);
 }
 
 static enum status check_fits(const struct line_request *request, struct status_details *details,
@@ -52,7 +55,7 @@ static enum status check_fits(const struct line_request *request, struct status_
     const bool asked = generate->optional_max_tokens_case ==
                        LONGHAUL__V1__GENERATE_REQUEST__OPTIONAL_MAX_TOKENS_MAX_TOKENS;
     const int64_t prompt = (int64_t)request->ids.count, answer = asked ? generate->max_tokens : 1;
-    if (forms->context_tokens == 0 || prompt + answer <= forms->context_tokens)
+    if (forms->context_tokens == 0 || answer <= forms->context_tokens - prompt)
         return STATUS_OK;
     details->reason = "CONTEXT_EXCEEDED";
     return fail(STATUS_OUT_OF_RANGE,

@@ -35,7 +35,7 @@ MUST_CHECK enum status line_request_init(struct line_request *request,
                                          const char *text, size_t bytes);
 void line_request_deinit(struct line_request *request);
 
-/* The longest answer that it may have. */
+/* Of its longest answers together. */
 int64_t line_request_answer_tokens(const struct line_request *request);
 
 /* Whether a failure is the line's own: it would fail in the same way again. */

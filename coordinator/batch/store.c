@@ -11,13 +11,21 @@
 #include "coordinator/batch/store_schema.h"
 #include "proto/clock.h"
 
-enum { READERS = 4, RETRY_MS = 5000, LOG_PAGES = 4096 };
+enum {
+    READERS = 4,
+    RETRY_MS = 5000,
+    LOG_PAGES = 4096,
+    CACHE_KIB = 64 * 1024,
+    LOOK_CACHE_KIB = 8 * 1024
+};
 
 static enum status open_parts(struct store *store, const struct store_options *options)
 {
+    const int readers = options->readers > 0 ? options->readers : READERS;
+    store->cache_kib = options->cache_bytes > 0 ? options->cache_bytes / 1024 : CACHE_KIB;
     TRY(store_begin(store, options->accept_lost_log));
-    TRY(store_readers_create(&store->readers, store->database, store->vfs,
-                             options->readers > 0 ? options->readers : READERS));
+    TRY(store_readers_create(&store->readers, store->database, store->vfs, readers,
+                             store->cache_kib / 2 / readers));
     TRY(store_waits_create(&store->waits));
     return store_writer_create(&store->writer, store,
                                options->retry_ms > 0 ? options->retry_ms : RETRY_MS,
@@ -73,7 +81,7 @@ enum status store_look(struct store **store, const char *folder)
         status = store_schema_check_version(folder, s->place.schema);
     store_place_path(&s->place, s->database, "store.db");
     if (status == STATUS_OK)
-        status = store_readers_create(&s->readers, s->database, NULL, 1);
+        status = store_readers_create(&s->readers, s->database, NULL, 1, LOOK_CACHE_KIB);
     if (status == STATUS_OK)
         *store = s;
     else
@@ -100,6 +108,7 @@ void store_read_facts(struct store *store, struct store_facts *facts)
     store_writer_facts(store->writer, facts);
     facts->log_bytes = store_place_log_bytes(&store->place);
     facts->free_bytes = store_place_free_bytes(&store->place);
+    facts->memory_bytes = sqlite3_memory_used();
     facts->leases_expired = atomic_load(&store->leases_expired);
     struct store_link *link;
     bool found;

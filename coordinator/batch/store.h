@@ -41,6 +41,7 @@ enum {
 struct store_options {
     const char *folder;   /* made where it is not there */
     int readers;          /* connections that read at the same time; 0: 4 */
+    int64_t cache_bytes;  /* of pages in memory; 0: 64 MiB. All readers have half of it again */
     int64_t retry_ms;     /* of a store that does not take changes; 0: 5000 */
     bool accept_lost_log; /* open although the write-ahead log of an unclean end is gone */
     int log_pages;        /* of the write-ahead log, from which on they are brought home; 0: 4096 */
@@ -76,6 +77,7 @@ struct store_facts {
     int64_t free_bytes;     /* of its disk */
     int64_t stored_bytes;   /* lines, results and documents of all tenants */
     int64_t refused;        /* changes that were answered UNAVAILABLE */
+    int64_t memory_bytes;   /* of SQLite: pages that it keeps, statements */
     int64_t leases_expired; /* that ran out, or whose process had ended when it was opened */
     bool serving;
 };

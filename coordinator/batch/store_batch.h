@@ -71,10 +71,10 @@ void store_batch_clear(struct store_batch *batch);
 
 /* One line of a batch's input. Borrowed by the calls that take it. */
 struct store_new_line {
-    const char *custom_id; /* no other line of its batch has it; NULL: it has none */
-    int64_t offset, bytes; /* of its text in the batch's input, without line feed */
-    uint64_t digest;       /* XXH3 of 64 bits of that text; store_line_digest */
-    int64_t prompt_tokens;
+    const char *custom_id;  /* no other line of its batch has it; NULL: it has none */
+    int64_t offset, bytes;  /* of its text in the batch's input, without line feed */
+    uint64_t digest;        /* XXH3 of 64 bits of that text; store_line_digest */
+    int64_t queued_tokens;  /* that it waits with: its prompt's, and its longest answers' */
     const void *order_key;  /* lines run in memcmp's order of it: that of the prefixes they share */
     size_t order_key_bytes; /* at most 256 */
     const char *document;   /* the id of a document that the batch then holds; NULL: none */

@@ -13,7 +13,7 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
-enum { CACHE_KIB = 64 * 1024, PROBE_BYTES = 128 * 1024, NUMBERS_KEPT = 4096 };
+enum { PROBE_BYTES = 128 * 1024, NUMBERS_KEPT = 4096 };
 
 static enum status read_meta(struct store_link *link, int64_t *value, const char *name)
 {
@@ -93,7 +93,7 @@ enum status store_begin(struct store *store, bool accept_lost_log)
     const bool unclean = place->end == STORE_PLACE_OPEN;
     TRY(store_schema_check_version(place->folder, place->schema));
     TRY(check_log(place, accept_lost_log));
-    TRY(store_link_open(&store->link, store->database, store->vfs, CACHE_KIB));
+    TRY(store_link_open(&store->link, store->database, store->vfs, store->cache_kib));
     int64_t opened;
     TRY(store_schema_settle(&store->link, store->database));
     TRY(read_meta(&store->link, &opened, "opened"));
@@ -138,7 +138,7 @@ static enum status probe_file(const struct store_place *place)
 enum status store_begin_probe(struct store *store)
 {
     if (!store->link.database)
-        TRY(store_link_open(&store->link, store->database, store->vfs, CACHE_KIB));
+        TRY(store_link_open(&store->link, store->database, store->vfs, store->cache_kib));
     TRY(probe_file(&store->place));
     TRY(store_link_run(&store->link,
                        "BEGIN IMMEDIATE; UPDATE meta SET value = value + 1 WHERE name = 'probes';"

@@ -43,7 +43,7 @@ static void fill_line(struct store_line *line, sqlite3_stmt *rows)
         .document = text_of(rows, 4),
         .state = (enum store_line_state)sqlite3_column_int(rows, 5),
         .priority = sqlite3_column_int(rows, 6),
-        .prompt_tokens = sqlite3_column_int64(rows, 7),
+        .queued_tokens = sqlite3_column_int64(rows, 7),
         .order_key = sqlite3_column_blob(rows, 8),
         .order_key_bytes = (size_t)sqlite3_column_bytes(rows, 8),
         .attempt = sqlite3_column_int64(rows, 9),
@@ -248,7 +248,7 @@ static enum status lease_line(struct store_turn *turn, struct store_batch_row *r
     lease->epoch = line.epoch + 1;
     lease->granted = true;
     const struct store_tenant_growth growth = {
-        .queued_lines = -1, .queued_tokens = -line.prompt_tokens, .running_lines = 1};
+        .queued_lines = -1, .queued_tokens = -line.queued_tokens, .running_lines = 1};
     store_tenants_grow(&turn->store->tenants, store_tenants_at(&turn->store->tenants, row->tenant),
                        &growth);
     row->batch.counts.running++;

@@ -30,7 +30,7 @@ struct store_line {
     const char *batch_id, *custom_id, *document; /* document: an id; "" : none */
     enum store_line_state state;
     int priority;
-    int64_t prompt_tokens;
+    int64_t queued_tokens; /* store_new_line */
     const void *order_key;
     size_t order_key_bytes;
     int64_t attempt;       /* leases that count so far */

@@ -16,12 +16,12 @@ enum { CUSTOM_ID_BYTES_MAX = 1024, ORDER_KEY_BYTES_MAX = 256 };
 
 /* A digest over what never changes of a line. */
 static uint64_t seal_of(int64_t key, const char *custom_id, int64_t start, int64_t bytes,
-                        uint64_t digest, int64_t document, int64_t prompt_tokens)
+                        uint64_t digest, int64_t document, int64_t queued_tokens)
 {
     const uint64_t name = custom_id ? XXH3_64bits_withSeed(custom_id, strlen(custom_id), 1) : 0;
     const uint64_t facts[] = {(uint64_t)key,          name,   (uint64_t)start,
                               (uint64_t)bytes,        digest, (uint64_t)document,
-                              (uint64_t)prompt_tokens};
+                              (uint64_t)queued_tokens};
     return XXH3_64bits(facts, sizeof facts);
 }
 
@@ -58,7 +58,7 @@ static enum status check_new(const struct store_batch_row *row, const struct sto
     if (line->custom_id && strlen(line->custom_id) > CUSTOM_ID_BYTES_MAX)
         return fail(STATUS_INVALID_ARGUMENT, "line %lld: custom_id has more than %d bytes",
                     (long long)number, CUSTOM_ID_BYTES_MAX);
-    if (line->order_key_bytes > ORDER_KEY_BYTES_MAX || line->prompt_tokens < 0)
+    if (line->order_key_bytes > ORDER_KEY_BYTES_MAX || line->queued_tokens < 0)
         return fail(STATUS_INVALID_ARGUMENT, "line %lld: its order key or tokens are out of range",
                     (long long)number);
     return STATUS_OK;
@@ -98,7 +98,7 @@ static enum status insert_one(struct store_turn *turn, struct store_batch_row *r
     const int64_t key = store_key(row->batch.number, number);
     const char *custom_id = line->custom_id && line->custom_id[0] ? line->custom_id : NULL;
     const uint64_t seal = seal_of(key, custom_id, line->offset, line->bytes, line->digest, document,
-                                  line->prompt_tokens);
+                                  line->queued_tokens);
     sqlite3_stmt *rows;
     TRY(store_link_ask(
         turn->link, &rows,
@@ -108,7 +108,7 @@ static enum status insert_one(struct store_turn *turn, struct store_batch_row *r
         store_int(line->failed_code ? STORE_LINE_RUNNING : STORE_LINE_WAITING),
         store_int(row->batch.priority),
         store_blob(line->order_key ? line->order_key : "", line->order_key_bytes),
-        store_int(line->prompt_tokens), store_int(line->offset), store_int(line->bytes),
+        store_int(line->queued_tokens), store_int(line->offset), store_int(line->bytes),
         store_int((int64_t)line->digest), document ? store_int(document) : store_text(NULL),
         store_int((int64_t)seal)));
     if (sqlite3_step(rows) != SQLITE_DONE) {
@@ -148,7 +148,7 @@ enum status store_line_row_insert(struct store_turn *turn, struct store_batch_ro
         row->batch.counts.total++;
         if (!line->failed_code) {
             growth.queued_lines++;
-            growth.queued_tokens += line->prompt_tokens;
+            growth.queued_tokens += line->queued_tokens;
         }
     }
     growth.stored_bytes = row->stored_bytes - stored_before;
@@ -177,7 +177,7 @@ enum status store_line_row_load(struct store_link *link, struct store_line_row *
         .tenant = sqlite3_column_int64(rows, 1),
         .batch = sqlite3_column_int64(rows, 2),
         .state = (enum store_line_state)sqlite3_column_int(rows, 3),
-        .prompt_tokens = sqlite3_column_int64(rows, 4),
+        .queued_tokens = sqlite3_column_int64(rows, 4),
         .start = sqlite3_column_int64(rows, 5),
         .bytes = sqlite3_column_int64(rows, 6),
         .digest = (uint64_t)sqlite3_column_int64(rows, 7),
@@ -201,7 +201,7 @@ static enum status check_seal(struct store_link *link, const struct store_line_r
     TRY(store_link_step(link, rows, &found));
     const uint64_t seal =
         found ? seal_of(line->key, (const char *)sqlite3_column_text(rows, 0), line->start,
-                        line->bytes, line->digest, line->document, line->prompt_tokens)
+                        line->bytes, line->digest, line->document, line->queued_tokens)
               : 0;
     const bool right = found && seal == (uint64_t)sqlite3_column_int64(rows, 1);
     sqlite3_reset(rows);
@@ -266,7 +266,7 @@ enum status store_line_row_release(struct store_turn *turn, struct store_batch_r
                       store_int(how == STORE_GIVE_BACK_LOST), store_text(cause),
                       store_int(line->key)));
     const struct store_tenant_growth growth = {
-        .queued_lines = 1, .queued_tokens = line->prompt_tokens, .running_lines = -1};
+        .queued_lines = 1, .queued_tokens = line->queued_tokens, .running_lines = -1};
     store_tenants_grow(&turn->store->tenants, store_tenants_at(&turn->store->tenants, line->tenant),
                        &growth);
     row->batch.counts.running--;

@@ -9,7 +9,7 @@
 struct store_line_row {
     int64_t key, tenant, batch;
     enum store_line_state state;
-    int64_t prompt_tokens, start, bytes;
+    int64_t queued_tokens, start, bytes;
     uint64_t digest;
     int64_t document; /* 0: none */
     int64_t attempt, epoch, lease_us;

@@ -18,6 +18,7 @@ struct store {
     struct store_place place;
     char database[PATH_MAX];
     const char *vfs;         /* NULL: SQLite's own */
+    int64_t cache_kib;       /* of the writer's pages */
     int64_t clock_offset_us; /* from the monotonic clock to the store's */
     atomic_llong leases_expired;
     struct store_readers *readers;

@@ -7,7 +7,7 @@
 
 #include "proto/clock.h"
 
-enum { CACHE_KIB = 8 * 1024, WAIT_MS = 10000 };
+enum { WAIT_MS = 10000 };
 
 struct store_readers {
     pthread_mutex_t lock;
@@ -18,7 +18,7 @@ struct store_readers {
 };
 
 enum status store_readers_create(struct store_readers **readers, const char *path, const char *vfs,
-                                 int count)
+                                 int count, int64_t cache_kib)
 {
     struct store_readers *r = calloc(1, sizeof *r + (size_t)count * sizeof r->links[0]);
     if (!r)
@@ -32,7 +32,7 @@ enum status store_readers_create(struct store_readers **readers, const char *pat
         goto destroy;
     }
     for (; r->count < count; r->count++) {
-        TRY_ELSE(store_link_open(&r->links[r->count], path, vfs, CACHE_KIB), destroy);
+        TRY_ELSE(store_link_open(&r->links[r->count], path, vfs, cache_kib), destroy);
         TRY_ELSE(store_link_run(&r->links[r->count], "PRAGMA query_only=ON"), close);
         r->free_links[r->free_count++] = &r->links[r->count];
     }

@@ -5,8 +5,9 @@
 
 struct store_readers;
 
+/* `cache_kib`: of pages that each keeps. */
 MUST_CHECK enum status store_readers_create(struct store_readers **readers, const char *path,
-                                            const char *vfs, int count);
+                                            const char *vfs, int count, int64_t cache_kib);
 void store_readers_destroy(struct store_readers *readers);
 
 /* Waits for a free one, at most 10 s: UNAVAILABLE. */

@@ -7,6 +7,7 @@
 /* What leads from version i to i + 1.
  *
  * keys: batches, lines, chunks and results by number: nothing is sorted anew when it is added.
+ * A line's prompt_tokens are all that it waits with, those of its longest answers too.
  * due_us is when the store has something to do with a row: expiry, then the end of its retention.
  * A seal is the digest of a row's fields, so that a damaged one is noticed. Bodies are in the row,
  * or (body NULL) in a segment at `place`. */

@@ -10,7 +10,8 @@
 enum { METHOD_LIST_MAX = 12 };
 
 struct method_list {
-    char spellings[METHOD_LIST_MAX][METHOD_TEXT_BYTES]; /* as they were given */
+    char spellings[METHOD_LIST_MAX]
+                  [METHOD_TEXT_BYTES]; /* as they were given, but for tables in files */
     size_t count;
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "coordinator/cli/plan_report.h"
+#include "coordinator/cli/sight_drawing.h"
 #include "proto/json_writer.h"
 #include "proto/printable.h"
 
@@ -75,6 +76,8 @@ void plan_table_print(const Longhaul__V1__PlanResponse *plan)
         printable_write_text(stdout, plan->reasons[reason], strlen(plan->reasons[reason]));
         putchar('\n');
     }
+    if (plan->summary)
+        sight_drawing_print(stdout, plan->summary->method, plan->summary->context_tokens);
     print_workers(plan);
     print_memory(plan);
 }
@@ -102,6 +105,8 @@ void plan_table_print_json(const Longhaul__V1__PlanResponse *plan)
     json_writer_begin_object(&writer, NULL);
     json_writer_integer(&writer, "schema_version", 1);
     plan_report_json(&writer, plan->summary);
+    if (plan->summary)
+        sight_drawing_json(&writer, plan->summary->method, plan->summary->context_tokens);
     json_writer_begin_array(&writer, "reasons");
     for (size_t reason = 0; reason < plan->n_reasons; reason++)
         json_writer_text(&writer, NULL, plan->reasons[reason]);

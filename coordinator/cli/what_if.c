@@ -37,8 +37,10 @@ static enum status choose(struct choice *choice, const struct asked *asked, int 
     const struct cost_table table = simulate_costs(&asked->cluster->machine);
     struct group_choice group = group_choice_usual(workers);
     memory_group_size(&group, 1, asked->prompt_tokens + ANSWER_TOKENS);
+    struct method method = asked->method;
+    method_fit(&method, asked->prompt_tokens + ANSWER_TOKENS);
     const struct chooser_request request = {
-        .method = asked->method,
+        .method = method,
         .workers = workers,
         .context_tokens = asked->prompt_tokens + ANSWER_TOKENS,
         .kernels = asked->cluster->kernels,

@@ -7,8 +7,8 @@ const struct bands_frame band_list_index = BANDS_FRAME(1, 0);
 
 static bool is_same(const struct bands_frame *a, const struct bands_frame *b)
 {
-    return a->scale == b->scale && a->modulo == b->modulo && a->group == b->group &&
-           a->offset == b->offset && a->cap == b->cap;
+    return a->scale == b->scale && a->modulo == b->modulo && a->parts == b->parts &&
+           a->group == b->group && a->offset == b->offset && a->cap == b->cap;
 }
 
 int band_list_keys(struct bands *bands, struct bands_frame keys)

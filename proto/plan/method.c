@@ -63,12 +63,21 @@ static enum status check_frequencies(const struct frequencies *frequencies)
     return parameter_check(&list, numbers);
 }
 
+static bool waits_for_length(const struct parameter *parameter, union parameter_number number)
+{
+    return parameter->of_request && number.tokens == 0;
+}
+
 enum status method_check(const struct method *method)
 {
     if (!method->row)
         return fail(STATUS_INVALID_ARGUMENT, "no method is given");
     const struct parameter_list list = parameters_of(method->row);
     TRY(parameter_check(&list, method->numbers));
+    for (int i = 0; i < list.count; i++)
+        if (waits_for_length(list.at[i], method->numbers[i]))
+            return fail(STATUS_INVALID_ARGUMENT, "method %s: give %s=..., the tokens of the text",
+                        list.name, list.at[i]->name);
     if (method->row->check)
         TRY(method->row->check(method));
     return check_frequencies(&method->frequencies);
@@ -120,13 +129,78 @@ static enum status parse_frequencies(struct frequencies *frequencies, const char
     return STATUS_OK;
 }
 
+/* ---- a user's own table ---- */
+
+static const char *const table_keys[] = {[BAND_ORDINARY] = "keys=", [BAND_SINK] = "sink_keys="};
+
+/* Takes an option that is a class of a table; *taken says whether it was one. */
+static enum status take_class(struct own_table *table, bool *taken, const char *option)
+{
+    *taken = false;
+    for (int c = BAND_ORDINARY; c <= BAND_SINK && !*taken; c++) {
+        const size_t bytes = strlen(table_keys[c]);
+        if (strncmp(option, table_keys[c], bytes) != 0)
+            continue;
+        if (table->count[c] > 0)
+            return fail(STATUS_INVALID_ARGUMENT, "method table: %.*s is given twice",
+                        (int)bytes - 1, table_keys[c]);
+        TRY(own_table_parse(table, (enum band_class)c, option + bytes));
+        *taken = true;
+    }
+    return STATUS_OK;
+}
+
+/* Reads the table's classes out of `options`, and leaves the others in `rest`. */
+static enum status take_table(struct own_table *table, char rest[METHOD_TEXT_BYTES],
+                              const char *options)
+{
+    size_t used = 0;
+    rest[0] = '\0';
+    for (const char *at = options;; at++) {
+        char option[METHOD_TEXT_BYTES];
+        bool taken = false;
+        const size_t bytes = strcspn(at, ",");
+        if (bytes == 0)
+            return fail(STATUS_INVALID_ARGUMENT,
+                        "method table: \"\" is not a parameter: write key=value");
+        snprintf(option, sizeof option, "%.*s", (int)bytes, at);
+        TRY(take_class(table, &taken, option));
+        if (!taken)
+            used += (size_t)snprintf(rest + used, METHOD_TEXT_BYTES - used, "%s%s",
+                                     used > 0 ? "," : "", option);
+        at += bytes;
+        if (*at == '\0')
+            return STATUS_OK;
+    }
+}
+
+static size_t print_table(char *text, size_t bytes, const struct own_table *table, bool first)
+{
+    size_t used = 0;
+    for (int c = BAND_ORDINARY; c <= BAND_SINK; c++) {
+        char one[OWN_TABLE_TEXT_BYTES];
+        if (table->count[c] == 0)
+            continue;
+        own_table_print(table, (enum band_class)c, one);
+        used += (size_t)snprintf(text + used, bytes - used, "%c%s%s",
+                                 first && used == 0 ? ':' : ',', table_keys[c], one);
+        assert(used < bytes);
+    }
+    return used;
+}
+
 static enum status parse_row(struct method *method, const char *text, int64_t trained_tokens)
 {
     char name[PARAMETER_WORD_BYTES];
     struct parameter_draft draft = {0};
     const char *options = split_name(name, text);
+    char rest[METHOD_TEXT_BYTES];
     TRY(find_row(&method->row, name));
     const struct parameter_list list = parameters_of(method->row);
+    if (options && method->row->has_table) {
+        TRY(take_table(&method->table, rest, options));
+        options = rest[0] ? rest : NULL;
+    }
     if (options)
         TRY(parameter_parse(&draft, &list, options, trained_tokens));
     return settle(method, &draft, trained_tokens);
@@ -174,7 +248,10 @@ void method_print(const struct method *method, char text[METHOD_TEXT_BYTES])
 {
     const struct parameter_list list = parameters_of(method->row);
     size_t used = (size_t)snprintf(text, METHOD_TEXT_BYTES, "%s", list.name);
-    used += parameter_print(text + used, METHOD_TEXT_BYTES - used, &list, method->numbers);
+    const size_t options =
+        parameter_print(text + used, METHOD_TEXT_BYTES - used, &list, method->numbers);
+    used += options;
+    used += print_table(text + used, METHOD_TEXT_BYTES - used, &method->table, options == 0);
     if (method->frequencies.kind == FREQUENCIES_OF_MODEL)
         return;
     const struct parameter_list behind = frequencies_rows_parameters(method->frequencies.kind);
@@ -185,6 +262,24 @@ void method_print(const struct method *method, char text[METHOD_TEXT_BYTES])
 }
 
 /* ---- what it means ---- */
+
+bool method_follows_length(const struct method *method)
+{
+    const struct parameter_list list = parameters_of(method->row);
+    bool follows = false;
+    for (int i = 0; i < list.count; i++)
+        follows = follows || waits_for_length(list.at[i], method->numbers[i]);
+    return follows;
+}
+
+void method_fit(struct method *method, int64_t tokens)
+{
+    const struct parameter_list list = parameters_of(method->row);
+    for (int i = 0; i < list.count; i++)
+        if (waits_for_length(list.at[i], method->numbers[i]))
+            method->numbers[i].tokens =
+                tokens > list.at[i]->least.tokens ? tokens : list.at[i]->least.tokens;
+}
 
 void method_bands(const struct method *method, struct bands *bands)
 {

@@ -9,10 +9,11 @@
 
 #include "kernels/bands.h"
 #include "proto/plan/frequencies.h"
+#include "proto/plan/own_table.h"
 #include "proto/plan/parameter.h"
 #include "proto/status.h"
 
-enum { METHOD_TEXT_BYTES = 256 };
+enum { METHOD_TEXT_BYTES = 320 };
 
 struct method_row;
 
@@ -21,6 +22,7 @@ struct method_row;
 struct method {
     const struct method_row *row; /* NULL: none */
     union parameter_number numbers[PARAMETER_LIST_MAX];
+    struct own_table table; /* of a row that has one */
     struct frequencies frequencies;
 };
 
@@ -43,8 +45,15 @@ MUST_CHECK enum status method_make(struct method *method, const char *name,
                                    const struct method_value *values, size_t count,
                                    int64_t trained_tokens);
 
-/* Refuses parameters out of range; for methods that came from neither of the two. */
+/* Refuses parameters out of range, and a method that a request's length has yet to be told to. */
 MUST_CHECK enum status method_check(const struct method *method);
+
+/* Whether what it shows follows from a request's length, and method_fit has not told it yet. Until
+ * then its bands are plain rope's. */
+bool method_follows_length(const struct method *method);
+
+/* Freezes what follows from the length of a request: `tokens` of its prompt and its answer. */
+void method_fit(struct method *method, int64_t tokens);
 
 /* The canonical spelling, every parameter as a number; method_parse gives the same method back,
  * whatever the trained length. */

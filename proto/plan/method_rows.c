@@ -11,5 +11,7 @@ const struct method_row *const method_rows[] = {
     &method_self_extend,     /* distances of groups of tokens from a window on */
     &method_dca,             /* distances by the chunks that two tokens are in */
     &method_streaming_heads, /* a window, and sinks, for some heads */
+    &method_lampe,           /* distances that a text's length squeezes, but for near and far */
+    &method_table,           /* as a user says it, band by band */
 };
 const int method_rows_count = sizeof method_rows / sizeof method_rows[0];

@@ -9,6 +9,7 @@ struct method_row {
     const char *name;
     /* To one without a name; `logn` comes last in every method, and is not of the row. */
     struct parameter parameters[PARAMETER_LIST_MAX];
+    bool has_table; /* of a user's own: `keys` and `sink_keys` are read into method->table */
     /* What no range can say: INVALID_ARGUMENT names the parameter. NULL: nothing. */
     enum status (*check)(const struct method *method);
     /* Of a method that passed its checks; sets all of `bands`. */
@@ -29,6 +30,8 @@ extern const struct method_row method_leaky_rerope;
 extern const struct method_row method_self_extend;
 extern const struct method_row method_dca;
 extern const struct method_row method_streaming_heads;
+extern const struct method_row method_lampe;
+extern const struct method_row method_table;
 
 /* In the order in which messages name them. */
 extern const struct method_row *const method_rows[];

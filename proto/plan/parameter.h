@@ -40,6 +40,7 @@ struct parameter {
     union parameter_number (*follows)(const union parameter_number *numbers,
                                       int64_t trained_tokens);
     bool zero_is_none; /* 0 is in range whatever `least` is, and not printed */
+    bool of_request;   /* with zero_is_none: 0 stands for the tokens of a request (method_fit) */
     const char *word;  /* stands for one real number; NULL: none does */
     double word_real;
 };

@@ -166,6 +166,18 @@ enum status rpc_message_take(struct rpc_arena *arena, const ProtobufCMessage **m
     return status;
 }
 
+bool rpc_message_look(grpc_byte_buffer *buffer, bool (*look)(const uint8_t *bytes, size_t size))
+{
+    grpc_byte_buffer_reader reader;
+    if (!grpc_byte_buffer_reader_init(&reader, buffer))
+        return false;
+    grpc_slice bytes = grpc_byte_buffer_reader_readall(&reader);
+    grpc_byte_buffer_reader_destroy(&reader);
+    const bool answer = look(GRPC_SLICE_START_PTR(bytes), GRPC_SLICE_LENGTH(bytes));
+    grpc_slice_unref(bytes);
+    return answer;
+}
+
 grpc_byte_buffer *rpc_message_pack(const ProtobufCMessage *message)
 {
     grpc_slice slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(message));

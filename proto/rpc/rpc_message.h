@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,9 @@ MUST_CHECK enum status rpc_message_unpack(struct rpc_arena *arena, const Protobu
 MUST_CHECK enum status rpc_message_take(struct rpc_arena *arena, const ProtobufCMessage **message,
                                         const ProtobufCMessageDescriptor *descriptor,
                                         grpc_byte_buffer *buffer, size_t limit);
+
+/* What `look` says of the received bytes; false where they cannot be read. */
+bool rpc_message_look(grpc_byte_buffer *buffer, bool (*look)(const uint8_t *bytes, size_t size));
 
 /* The caller destroys the buffer. */
 grpc_byte_buffer *rpc_message_pack(const ProtobufCMessage *message);

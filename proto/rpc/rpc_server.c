@@ -345,9 +345,10 @@ static void serve(struct rpc_job *job)
 static void start_serving(struct rpc_call *call)
 {
     struct rpc_threads *threads = call->server->threads;
-    const grpc_byte_buffer *request = call->wire.incoming;
-    const bool brief = call->method->brief && request &&
-                       grpc_byte_buffer_length((grpc_byte_buffer *)request) <= RPC_BRIEF_BYTES_MAX;
+    grpc_byte_buffer *request = call->wire.incoming;
+    const bool brief = call->method->is_brief && request &&
+                       grpc_byte_buffer_length(request) <= RPC_BRIEF_BYTES_MAX &&
+                       rpc_message_look(request, call->method->is_brief);
     call->job.run = serve;
     call->leave = leave;
     const enum status status =

@@ -33,6 +33,9 @@ struct rpc_share {
     int open; /* the server's, under its lock; starts at 0 */
 };
 
+/* Whether a request, of these bytes, needs nothing but the disk. */
+typedef bool rpc_is_brief(const uint8_t *bytes, size_t size);
+
 struct rpc_method {
     const char *service; /* "longhaul.v1.Inference" */
     const char *name;    /* "Generate" */
@@ -49,9 +52,9 @@ struct rpc_method {
     const struct log_field *notes;
     size_t note_count;
     struct rpc_share *share; /* borrowed; NULL: the server's own */
-    /* Its handler waits for nothing but the disk, however many there are (see rpc_call_defer):
-     * requests of up to RPC_BRIEF_BYTES_MAX share few threads. */
-    bool brief;
+    /* Requests of up to RPC_BRIEF_BYTES_MAX of which it says so share few threads, however many
+     * there are (see rpc_call_defer). NULL: none do. */
+    rpc_is_brief *is_brief;
     bool essential; /* served on a port's spare connections too: probes and workers */
 };
 

@@ -390,6 +390,27 @@ class Plans(Folder):
         self.assertIn("5000 tokens by lm_infinite:window=1024,sinks=4", result.stdout)
         self.assertIn("weights", result.stdout)
 
+    def test_a_table_of_ones_own_is_read_checked_and_drawn(self):
+        text = (b"keys:\n  - {rule: plain, below: 64}\n  - {rule: shift, by: -32, below: 256}\n  - {rule: hidden}\n"
+                b"sinks: 4\nsink_keys: [{rule: plain, below: 64}, {rule: fixed, at: 64}]\n")
+        table = self.path("table.yaml", text)
+        method = "table:sinks=4,keys=plain..64/shift:-32..256/hidden,sink_keys=plain..64/fixed:64"
+        plan = ("plan", "--model", self.model(), "--prompt-tokens", "999", "--max-tokens", "1")
+        result = longhaul(*plan, "--method", f"table:file={table}")
+        self.expect(result, 0)
+        self.assertIn(method, result.stdout)
+        self.assertIn("what the last of 1000 tokens sees", result.stdout)
+        self.assertIn("drops what lies 256 tokens back", result.stdout)
+        result = longhaul(*plan, "--method", f"table:file={table}", "--json")
+        self.expect(result, 0)
+        told = json.loads(result.stdout)
+        self.assertEqual(told["plan"]["method"], method)
+        self.assertEqual([(seen["first_key"], seen["end_key"]) for seen in told["sight"]],
+                         [(936, 1000), (0, 4), (744, 936)])
+        self.path("table.yaml", text + b"sinks: 5\n")
+        self.expect(longhaul(*plan, "--method", f"table:file={table}"), 2, f"{table}:7:1: sinks is there twice")
+        self.expect(longhaul(*plan, "--method", f"table:file={table}.none"), 2, "No such file")
+
     def test_json_adds_up(self):
         result = longhaul("plan", "--model", self.model(), "--prompt", "hello", "--workers", "2",
                           "--json")

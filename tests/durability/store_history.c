@@ -112,7 +112,7 @@ static size_t write_input(const struct batch *batch, uint64_t seed, char *text,
             .offset = (int64_t)at,
             .bytes = (int64_t)bytes,
             .digest = store_line_digest(text + at, bytes),
-            .prompt_tokens = 5 + i,
+            .queued_tokens = 5 + i,
             .order_key = &"cab"[i],
             .order_key_bytes = 1,
         };

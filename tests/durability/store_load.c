@@ -59,7 +59,7 @@ static void create_one(struct load *load, int64_t index)
     const struct store_new_line line = {.custom_id = "request-1",
                                         .bytes = TEXT_BYTES,
                                         .digest = store_line_digest(text, sizeof text),
-                                        .prompt_tokens = 128,
+                                        .queued_tokens = 128,
                                         .order_key = "12345678",
                                         .order_key_bytes = 8};
     const struct store_batch_args args = {.tenant = "load",
@@ -218,7 +218,7 @@ static void validate(struct load *load, int64_t number)
                 .offset = (line + i) * LINE_BYTES,
                 .bytes = LINE_BYTES - 1,
                 .digest = store_line_digest(text + i * LINE_BYTES, LINE_BYTES - 1),
-                .prompt_tokens = 64,
+                .queued_tokens = 64,
                 .order_key = text + i * LINE_BYTES + 20,
                 .order_key_bytes = 8};
         }

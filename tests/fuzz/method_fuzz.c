@@ -28,6 +28,15 @@ static const char *const seeds[] = {
     "streaming_llm:window=1099511627770,sinks=5",
     "\x0b"
     "leaky_rerope:window=64,factor=2.5,logn=4096",
+    "\x0d"
+    "table:sinks=3,keys=plain..4/shift:-2..9/hidden,sink_keys=plain..2/fixed:6..5/anchor:12..12/"
+    "fixed:6",
+    "\x0d"
+    "table:keys=plain..8/scale:8:2.5..64/group:7:8+linear:factor=2",
+    "\x0f"
+    "lampe:near=64,far=16,mapped=4194304,length=1099511627776",
+    "\x0d"
+    "lampe:near=512,far=200,logit_scale=published",
     "\x0a"
     "self_extend:window=1099511627776,group=1099511627776",
     "\x0d"
@@ -80,12 +89,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     memset(&method, 0, sizeof method);
     const enum status status = method_parse(&method, text, trained_tokens);
     const char *sentence = status_message();
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
+        method_fit(&method, trained_tokens);
         check_method(&method);
-    else if (status != STATUS_INVALID_ARGUMENT || !sentence[0] ||
-             (utf8_check(text, strlen(text), "text") == STATUS_OK &&
-              method_parse(&method, text, trained_tokens) != STATUS_OK &&
-              utf8_check(status_message(), strlen(status_message()), "sentence") != STATUS_OK))
+    } else if (status != STATUS_INVALID_ARGUMENT || !sentence[0] ||
+               (utf8_check(text, strlen(text), "text") == STATUS_OK &&
+                method_parse(&method, text, trained_tokens) != STATUS_OK &&
+                utf8_check(status_message(), strlen(status_message()), "sentence") != STATUS_OK))
         abort();
     return 0;
 }

@@ -239,11 +239,12 @@ static void multiplies_gates(void **unused)
 enum { ROWS = 70, FRAMES = 3, HEADS = 3, KV_HEADS = 2 };
 
 static const struct bands_frame frames[FRAMES] = {
-    BANDS_FRAME(1, -40000), {0.5, 0, 7, 4096.25, INFINITY}, {1, 100, 1, 3, 50}};
+    BANDS_FRAME(1, -40000), {0.5, 0, 3, 7, 4096.25, INFINITY}, {1, 100, 1, 1, 3, 50}};
 
 static double position_of(int frame, int64_t index)
 {
-    const double positions[FRAMES] = {(double)(index - 40000), 0.5 * (double)(index / 7) + 4096.25,
+    const double positions[FRAMES] = {(double)(index - 40000),
+                                      0.5 * (double)(3 * index / 7) + 4096.25,
                                       fmin(50, (double)(index % 100 + 3))};
     return positions[frame];
 }

@@ -77,7 +77,8 @@ class Whole(BatchTest):
         wrong = ["no JSON", "[]", "{}", line("no-body", None), line("tools", {"prompt": "A", "tools": [{}]}),
                  line("else", {"messages": [{"role": "user", "content": "A"}]}, "/v1/chat/completions"),
                  line("none", {"document": "documents/nothere", "question": "A"}, "/longhaul/v1/generate"),
-                 completion("long", "A" * 5000), completion("hot", "A", temperature=-1), completion("streams", "A", stream=True)]
+                 completion("long", "A" * 5000), completion("hot", "A", temperature=-1), completion("streams", "A", stream=True),
+                 completion("endless", "A", tokens=2**63 - 1)]
         lines = [completion("right", "PROMPT"), *wrong, completion("right too", "PROMPT TOO")]
         estimate = self.estimate(joined(lines))
         made = self.create(lines)

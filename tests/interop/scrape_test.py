@@ -77,10 +77,31 @@ class Metrics(HttpTest):
         self.assertLess(values['longhaul_worker_heartbeat_age_seconds{group="1",rank="0"}'], 1)
         self.assertEqual(values["longhaul_store_serving"], 1)
         self.assertGreater(values["longhaul_store_free_bytes"], 0)
+        self.assertGreater(values["longhaul_store_memory_bytes"], 0)
         self.assertGreaterEqual(values["longhaul_rpc_edge_connections"], 2)
         self.assertGreater(values["process_resident_memory_bytes"], 1e6)
         self.assertGreater(values["process_start_time_seconds"], 1.6e9)
         self.text(OPENMETRICS)
+
+    def test_a_call_of_several_answers_is_one_request(self):
+        """Its tokens are those that its usage tells."""
+        self.start_http(echo=("--places=2", "--step-us=500"))
+        events = list(self.generate("HELLO", max_tokens=8, answers=3))
+        usages = [event.finished.usage for event in events if event.HasField("finished")]
+        self.assertEqual(len(usages), 3)
+        self.wait_value('longhaul_requests_total{outcome="length"}', 1)
+        values = self.values()
+        for name in ("prompt_tokens", "cached_tokens", "prefilled_tokens"):
+            self.assertEqual(values["longhaul_%s_total" % name], sum(getattr(usage, name) for usage in usages), name)
+        self.assertEqual(values["longhaul_generation_tokens_total"], 24)
+        for name, count in (("request_prompt_tokens", 3), ("request_generation_tokens", 3), ("request_duration_seconds", 1),
+                            ("request_queue_seconds", 1), ("time_to_first_token_seconds", 1)):
+            self.assertEqual(values["longhaul_%s_count" % name], count, name)
+        list(self.score("HELLO", continuations=["A", "BC"]))
+        self.wait_value('longhaul_requests_total{outcome="scored"}', 1)
+        self.expect_code(grpc.StatusCode.OUT_OF_RANGE, lambda: list(self.generate("A" * 3000, answers=2)))
+        self.wait_value('longhaul_requests_total{outcome="rejected"}', 1)
+        self.assertEqual(sum(value for name, value in self.values().items() if name.startswith("longhaul_requests_total")), 3)
 
     def create(self, lines):
         return self.unary(BATCHES + "CreateBatch", bp.CreateBatchRequest(lines=joined(lines)), bp.Batch).name

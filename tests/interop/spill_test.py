@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import unittest
+import urllib.request
 
 from cluster_under_test import BIN, FOLDER, INFERENCE, ClusterTest, grpc, ids_of, pb, wait_until
 from longhaul.v1 import sessions_pb2 as sp
@@ -188,6 +189,23 @@ class Spill(ClusterTest):
         self.launch("--group-requests=1", "--context=1024", workers=2)
         answer, used = ask(0, "And two?")
         self.assertEqual((answer, used.cached_tokens), (ids, usage.cached_tokens))
+
+    def test_equal_prompts_that_come_at_once_keep_one_beginning(self):
+        self.launch("--group-requests=4", "--context=1024", "--http=127.0.0.1:0")
+        answers = []
+
+        def ask(question):
+            answers.append(self.stream_ids(pb.GenerateRequest(
+                prompt=pb.Prompt(text=document(0) + question, raw=True), max_tokens=12))[0])
+        ask("And two?")
+        threads = [threading.Thread(target=ask, args=("And two?",)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(answers, [answers[0]] * 5)
+        with urllib.request.urlopen("http://%s/metrics" % self.http_address, timeout=20) as metrics:
+            self.assertRegex(metrics.read().decode(), r"(?m)^longhaul_kept_beginnings 1$")
 
     def ask_beginning(self, number):
         """Twice: what comes a second time is kept."""

@@ -6,8 +6,8 @@ import time
 import unittest
 
 from cluster_under_test import (BIN, FOLDER, INFERENCE, ClusterTest, grpc, health_pb2, ids_of, pb,
-                                reflection_pb2, wait_until)
-from batch_client import BATCHES, DOCUMENTS, bp, completion, joined
+                                reflection_pb2, text_of, wait_until)
+from batch_client import BATCHES, DOCUMENTS, bp, completion, joined, oracle
 
 LONG = 1900
 PROMPT = "The same words, whoever asks. " * 60
@@ -237,8 +237,34 @@ class Tenants(ClusterTest):
             error = self.expect_code(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda text=text: self.client_stream(
                 DOCUMENTS + "UploadDocument", [bp.UploadDocumentRequest(text=text)], bp.StoredDocument))
             self.assertIn("stored bytes", error.details())
+        several = self.upload("alpha", [completion("several", "AAA", tokens=30, n=2)])  # 63, and 48 wait
+        alone = self.upload("alpha", [completion("alone", "AAA", tokens=30)])
+        for name, state in ((several, bp.BATCH_STATE_FAILED), (alone, bp.BATCH_STATE_QUEUED)):
+            wait_until(lambda name=name, state=state: self.batch("alpha", name).state == state, 20, "each answer counts")
         others = self.upload("beta", [completion(str(n), "B" * 40) for n in range(3)])
         wait_until(lambda: self.batch("beta", others).state == bp.BATCH_STATE_QUEUED, 20, "beta has no quota")
+
+    def test_several_answers_to_one_prompt_keep_to_the_quotas(self):
+        """They wait side by side as far as the quotas go, and none is refused because of the others."""
+        self.write_access(["tenant alpha queued-requests=10 queued-tokens=20 running-requests=1", *self.lines[1:]])
+        self.start("--access-file", self.access, "--heartbeat=0.2")
+        self.echo("--places=4", "--group=g", "--step-us=2000")
+        self.as_tenant("ops").wait_ready()
+        said = oracle.answer_text(oracle.raw_ids("HELLO"), 8)
+        self.as_tenant("alpha")
+        for answers in (2, 6, 16):
+            events = list(self.generate("HELLO", max_tokens=8, answers=answers))
+            for k in range(answers):
+                self.assertEqual(text_of(event for event in events if event.answer == k), said)
+        ends = ["A", "BC", "DEF"] * 4
+        events = list(self.score("HELLO", continuations=ends))
+        self.assertEqual(sum(event.HasField("finished") for event in events), len(ends))
+        # One answer alone is more than may wait; what it had is given back.
+        for answers in (2, 16):
+            error = self.expect_code(grpc.StatusCode.RESOURCE_EXHAUSTED,
+                                     lambda: list(self.generate("HELLO", max_tokens=40, answers=answers)))
+            self.assertIn(b"QUOTA_EXCEEDED", self.details_of(error))
+        self.assertEqual(text_of(self.generate("HELLO", max_tokens=8)), said)
 
     def test_lines_of_tenants_run_in_proportion_to_their_weights(self):
         self.write_access([line.replace("tenant alpha", "tenant alpha weight=3") for line in self.lines])

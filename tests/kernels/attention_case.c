@@ -84,8 +84,8 @@ struct bands attention_case_dca(int64_t chunk, int64_t local)
         bands.list[b] = band_of(b, b < 2 ? b + 1 : BANDS_OPEN, b);
         bands.list[b].unit = stride;
     }
-    bands.key_frame[0] = bands.query_frame[0] = (struct bands_frame){1, stride, 1, 0, INFINITY};
-    bands.query_frame[1] = (struct bands_frame){1, stride, 1, (double)stride, (double)chunk};
+    bands.key_frame[0] = bands.query_frame[0] = (struct bands_frame){1, stride, 1, 1, 0, INFINITY};
+    bands.query_frame[1] = (struct bands_frame){1, stride, 1, 1, (double)stride, (double)chunk};
     bands.query_frame[2] = (struct bands_frame)BANDS_FRAME(0, (double)chunk);
     return bands;
 }

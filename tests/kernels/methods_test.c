@@ -138,6 +138,7 @@ static void methods_that_change_nothing_equal_rope(void **unused)
         "leaky_rerope:window=12,factor=3",
         "self_extend:window=12,group=3",
         "dca:chunk=14,local=2",
+        "lampe:near=12,far=2,mapped=5,length=23",
     };
     const struct bands rope = bands_of("rope");
     for (int n = 0; subjects_at(n); n++) {

@@ -35,6 +35,8 @@ static const char *const methods[] = {
     "leaky_rerope:window=90,factor=2.5+linear:factor=2",
     "dca:chunk=200,local=50",
     "streaming_heads:heads=1,window=70,sinks=3",
+    "lampe:near=70,far=40,mapped=90,length=300",
+    "table:sinks=3,keys=plain..70/shift:-20..150/hidden,sink_keys=plain..9/fixed:90..80/anchor:99",
 };
 
 enum { METHODS = sizeof methods / sizeof methods[0] };

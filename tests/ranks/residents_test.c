@@ -44,6 +44,8 @@ static const char *const methods[] = {
     "self_extend:window=65,group=7",
     "dca:chunk=100,local=50",
     "streaming_heads:heads=1,window=70,sinks=3",
+    "lampe:near=40,far=20,mapped=70,length=150",
+    "table:sinks=3,keys=plain..70/shift:-20..90/hidden,sink_keys=plain..9/fixed:90..80/anchor:99",
 };
 enum { METHODS = sizeof methods / sizeof methods[0] };
 
@@ -268,7 +270,8 @@ static enum status keep_one(struct player *player, struct kept *before)
 static bool forgets(int method)
 {
     return strncmp(methods[method], "lm_infinite", 11) == 0 ||
-           strncmp(methods[method], "streaming_llm", 13) == 0;
+           strncmp(methods[method], "streaming_llm", 13) == 0 ||
+           strncmp(methods[method], "table", 5) == 0; /* its last keys are hidden */
 }
 
 static enum status ask(struct player *player, const struct kept *kept)

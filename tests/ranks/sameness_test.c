@@ -33,6 +33,8 @@ static const char *const methods[] = {
     "leaky_rerope:window=90,factor=2.5+linear:factor=2",
     "self_extend:window=65,group=7",
     "streaming_heads:heads=1,window=70,sinks=3",
+    "lampe:near=70,far=40,mapped=90,length=300",
+    "table:sinks=3,keys=plain..70/shift:-20..150/hidden,sink_keys=plain..9/fixed:90..80/anchor:99",
 };
 
 enum { METHODS = sizeof methods / sizeof methods[0] };
@@ -240,11 +242,19 @@ static void methods_that_are_the_same_score_the_same(void **state)
         {"rope", "leaky_rerope:window=40,factor=1"},
         {"rope", "self_extend:window=40,group=1"},
         {"rope", "self_extend:window=300,group=7"},
+        {"rope", "lampe:near=200,length=300"},
+        {"rope", "lampe:mapped=299,length=300"},
+        {"rope", "table:keys=plain"},
         {"rope", "rope:logn=300"},
         {"rope", "rope+linear:factor=1"},
         {"rope", "rope+ntk:factor=1"},
         {"rope", "rope+yarn:factor=1"},
         {"rope", "streaming_heads:heads=1,window=300,sinks=0"},
+        {"string:shift=90,local=20", "table:keys=plain..90/shift:-70"},
+        {"lm_infinite:window=40,sinks=5,ceiling=60",
+         "table:sinks=5,keys=plain..40/hidden,sink_keys=plain..40/fixed:60"},
+        {"rerope:window=40", "table:keys=plain..40/fixed:40"},
+        {"self_extend:window=40,group=7", "table:keys=plain..40/group:7:35"},
         {"lm_infinite:window=40,sinks=0", "streaming_heads:heads=2,window=40,sinks=0"},
         {"streaming_heads:heads=2,window=40,sinks=5", "streaming_heads:heads=9,window=40,sinks=5"},
     };

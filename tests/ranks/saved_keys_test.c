@@ -50,6 +50,8 @@ static const char *const methods[] = {
     "self_extend:window=65,group=7",
     "dca:chunk=100,local=50",
     "streaming_heads:heads=1,window=70,sinks=3",
+    "lampe:near=40,far=20,mapped=70,length=150",
+    "table:sinks=3,keys=plain..70/shift:-20..90/hidden,sink_keys=plain..9/fixed:90..80/anchor:99",
     "rope+yarn:factor=2,original=128",
 };
 enum { METHODS = sizeof methods / sizeof methods[0] };

@@ -1,4 +1,4 @@
-/* Owns a group of engines for the length of one request. */
+/* Owns a group of engines for the length of its requests. */
 #include "tests/support/engine_ranks.h"
 
 #include <pthread.h>
@@ -16,8 +16,9 @@
 #include "worker/engine/transport/transport_nccl.h"
 
 struct rank_case {
-    const struct engine_case *wanted;
-    struct engine_outcome *outcome;
+    const struct engine_case *wanted; /* [count] */
+    struct engine_outcome *outcome;   /* [count] */
+    int count;
     struct cuda_streams streams;
 };
 
@@ -235,36 +236,53 @@ struct engine_options engine_ranks_options(const char *kernels, int64_t context_
     };
 }
 
-/* A group with room for this one request. */
-static enum status fit_group(struct group_choice *group, const struct engine_case *wanted,
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* A group with room for any of these requests, alone. */
+static enum status fit_group(struct group_choice *group, const struct engine_case *cases, int count,
                              const struct model *model)
 {
     const struct model_shape shape = spec_shape(model_spec(model), 0);
     struct memory_need needs[ENGINE_RANKS_MOST];
     struct choice choice;
-    TRY(find_device(group, wanted));
-    TRY(choose(&choice, wanted, &shape, group));
-    TRY(memory_need_make(needs, &choice, 0, group->workers));
-    memory_group_fit(group, needs, &choice.request);
+    TRY(find_device(group, cases));
+    const struct group_choice empty = *group;
+    for (int i = 0; i < count; i++) {
+        struct group_choice fit = empty;
+        TRY(choose(&choice, &cases[i], &shape, &fit));
+        TRY(memory_need_make(needs, &choice, 0, fit.workers));
+        memory_group_fit(&fit, needs, &choice.request);
+        if (i == 0) {
+            *group = fit;
+            continue;
+        }
+        group->context_tokens = larger(group->context_tokens, fit.context_tokens);
+        group->stage_rows = larger(group->stage_rows, fit.stage_rows);
+        group->step_rows = larger(group->step_rows, fit.step_rows);
+        group->pool_slots = larger(group->pool_slots, fit.pool_slots);
+    }
     group->step_rows += MEMORY_DRAFT_ROWS;
     return STATUS_OK;
 }
 
-static enum status make_engine(struct engine **engine, const struct engine_case *wanted,
+static enum status make_engine(struct engine **engine, const struct engine_case *cases, int count,
                                struct transport *transport, const struct cuda_streams *streams)
 {
     struct engine_options options = {
-        .kernels = wanted->kernels,
-        .int8_cache = wanted->int8_cache,
-        .threads = wanted->threads ? wanted->threads : 1,
+        .kernels = cases->kernels,
+        .int8_cache = cases->int8_cache,
+        .threads = cases->threads ? cases->threads : 1,
         .streams = streams,
-        .group = group_choice_usual(transport->size / (wanted->tensor ? wanted->tensor : 1)),
+        .group = group_choice_usual(transport->size / (cases->tensor ? cases->tensor : 1)),
         .source = {NULL, find_job},
     };
     struct model *model;
-    options.group.tensor = wanted->tensor;
-    TRY(model_open(&model, wanted->model_path));
-    enum status status = fit_group(&options.group, wanted, model);
+    options.group.tensor = cases->tensor;
+    TRY(model_open(&model, cases->model_path));
+    enum status status = fit_group(&options.group, cases, count, model);
     if (status == STATUS_OK)
         status = engine_create(engine, model, transport, &options);
     model_close(model);
@@ -275,7 +293,7 @@ enum status engine_ranks_play(struct engine_outcome *outcome, const struct engin
                               struct transport *transport, const struct cuda_streams *streams)
 {
     struct engine *engine = NULL;
-    enum status status = make_engine(&engine, wanted, transport, streams);
+    enum status status = make_engine(&engine, wanted, 1, transport, streams);
     if (wanted->delay_ns)
         transport_loopback_delay(transport, wanted->delay_ns);
     struct canceller canceller = {
@@ -328,11 +346,28 @@ static void close_streams(void *context)
     cuda_streams_close(&((struct rank_case *)context)->streams);
 }
 
+/* One after another on one engine. */
+static enum status play_all(struct transport *transport, const struct rank_case *rank_case,
+                            const struct cuda_streams *streams)
+{
+    const struct engine_case *cases = rank_case->wanted;
+    struct engine *engine = NULL;
+    enum status status = make_engine(&engine, cases, rank_case->count, transport, streams);
+    for (int i = 0; status == STATUS_OK && i < rank_case->count; i++)
+        status = engine_ranks_request(engine, transport, &cases[i], &rank_case->outcome[i]);
+    if (status != STATUS_OK)
+        transport_abort(transport, status_message());
+    engine_destroy(engine);
+    return status;
+}
+
 static enum status play(struct transport *transport, void *context)
 {
     const struct rank_case *rank_case = context;
-    return engine_ranks_play(rank_case->outcome, rank_case->wanted, transport,
-                             rank_case->wanted->gpus ? &rank_case->streams : NULL);
+    const struct cuda_streams *streams = rank_case->wanted->gpus ? &rank_case->streams : NULL;
+    if (rank_case->count > 1)
+        return play_all(transport, rank_case, streams);
+    return engine_ranks_play(rank_case->outcome, rank_case->wanted, transport, streams);
 }
 
 void engine_outcome_init(struct engine_outcome *outcome, const struct engine_case *wanted)
@@ -344,22 +379,30 @@ void engine_outcome_init(struct engine_outcome *outcome, const struct engine_cas
     };
 }
 
-enum status engine_ranks_run(struct engine_outcome *outcome, const struct engine_case *wanted)
+enum status engine_ranks_run_all(struct engine_outcome outcomes[], const struct engine_case cases[],
+                                 int count)
 {
     static const struct ranks_setting setting = {open_streams, close_streams};
-    struct rank_case cases[ENGINE_RANKS_MOST];
-    int ranks = wanted->ranks ? wanted->ranks : 1;
+    struct rank_case players[ENGINE_RANKS_MOST];
+    int ranks = cases->ranks ? cases->ranks : 1;
     const struct transport_options options = {
-        .threads = wanted->threads ? wanted->threads : 1,
+        .threads = cases->threads ? cases->threads : 1,
     };
     void *contexts[ENGINE_RANKS_MOST];
     for (int rank = 0; rank < ranks; rank++) {
-        cases[rank] = (struct rank_case){.wanted = wanted, .outcome = outcome};
-        contexts[rank] = &cases[rank];
+        players[rank] = (struct rank_case){.wanted = cases, .outcome = outcomes, .count = count};
+        contexts[rank] = &players[rank];
     }
-    engine_outcome_init(outcome, wanted);
-    outcome->status = ranks_run_in(ranks, &options, &setting, play, contexts);
-    return outcome->status;
+    for (int i = 0; i < count; i++)
+        engine_outcome_init(&outcomes[i], &cases[i]);
+    return ranks_run_in(ranks, &options, &setting, play, contexts);
+}
+
+enum status engine_ranks_run(struct engine_outcome *outcome, const struct engine_case *wanted)
+{
+    enum status status = engine_ranks_run_all(outcome, wanted, 1);
+    outcome->status = status;
+    return status;
 }
 
 void engine_outcome_free(struct engine_outcome *outcome)

@@ -69,6 +69,11 @@ struct engine_outcome {
 /* `outcome` is set in any case; free it with engine_outcome_free. Returns its status. */
 enum status engine_ranks_run(struct engine_outcome *outcome, const struct engine_case *wanted);
 
+/* The same of `count` requests, one after another on one group, which is made once and as the first
+ * of them says. Returns the first failure; after it, the later outcomes are empty. */
+enum status engine_ranks_run_all(struct engine_outcome outcomes[], const struct engine_case cases[],
+                                 int count);
+
 /* Plays one rank of a transport that the caller has; rank 0's outcome has the results. `outcome`
  * was made by engine_outcome_init. */
 enum status engine_ranks_play(struct engine_outcome *outcome, const struct engine_case *wanted,

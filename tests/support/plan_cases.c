@@ -22,7 +22,7 @@ int64_t cases_between(struct cases_random *random, int64_t first, int64_t last)
 static struct bands_frame random_frame(struct cases_random *random, int64_t tokens)
 {
     struct bands_frame frame = BANDS_FRAME(1, (double)cases_between(random, -tokens, tokens));
-    switch (cases_between(random, 0, 4)) {
+    switch (cases_between(random, 0, 5)) {
     case 0:
         frame.scale = 0;
         break;
@@ -33,6 +33,10 @@ static struct bands_frame random_frame(struct cases_random *random, int64_t toke
     case 2:
         frame.modulo = cases_between(random, 1, tokens + 1);
         frame.cap = (double)cases_between(random, 0, tokens);
+        break;
+    case 3:
+        frame.parts = cases_between(random, 1, 7);
+        frame.group = cases_between(random, 1, 9);
         break;
     default:
         break;
@@ -124,7 +128,8 @@ static double stands_at(const struct bands_frame *frame, int64_t index)
     if (frame->modulo > 0)
         index %= frame->modulo;
     return fmin(frame->cap,
-                frame->scale * floor((double)index / (double)frame->group) + frame->offset);
+                frame->scale * floor((double)(frame->parts * index) / (double)frame->group) +
+                    frame->offset);
 }
 
 bool cases_sees(const struct bands *bands, int64_t i, int64_t j, double *distance, int *key_frame)

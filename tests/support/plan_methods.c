@@ -87,6 +87,45 @@ static bool dca(const struct plan_method *method, int64_t i, int64_t j, double *
     return true;
 }
 
+/* near a, far b, mapped c, and the text's length as factor: as the published code goes about it,
+ * index by index. */
+static bool lampe(const struct plan_method *method, int64_t i, int64_t j, double *distance,
+                  bool *far)
+{
+    const int64_t near = method->a, mapped = method->c, length = (int64_t)method->factor;
+    *far = false;
+    *distance = (double)(i - j);
+    if (length < 2 * near || length - 1 <= mapped || i - j < near)
+        return true;
+    int64_t last = method->b;
+    while (last + 1 < length &&
+           (last + 1) * mapped / (length - 1) == method->b * mapped / (length - 1))
+        last++;
+    const int64_t moved = near - near * mapped / (length - 1) - 1;
+    const int64_t turn = length - 1 - last;
+    if (method->b > 0 && i - j >= length - last)
+        *distance = (double)(i - (turn - turn * mapped / (length - 1) - moved) - j);
+    else
+        *distance = (double)(i * mapped / (length - 1) + moved - j * mapped / (length - 1));
+    return true;
+}
+
+/* A table of a user's own: window 9 of ordinary keys, 3 sinks. */
+static bool mixed(const struct plan_method *method, int64_t i, int64_t j, double *distance,
+                  bool *far)
+{
+    (void)method;
+    const int64_t d = i - j;
+    *far = false;
+    if (j >= 3) {
+        *distance = (double)(d < 4 ? d : d - 2);
+        return d < 9;
+    }
+    *far = (d >= 2 && d < 5) || d >= 9;
+    *distance = (double)(d < 2 ? d : d < 5 ? 6 : d < 12 ? 12 - j : 6);
+    return true;
+}
+
 const struct plan_method plan_methods[] = {
     {"rope", rope, 0, 0, 0, false, 0},
     {"string:shift=1,local=0", string, 1, 0, 0, false, 0},
@@ -112,6 +151,11 @@ const struct plan_method plan_methods[] = {
     {"dca:chunk=6,local=2", dca, 6, 2, 0, false, 0},
     {"dca:chunk=7,local=5", dca, 7, 5, 0, false, 0},
     {"dca:chunk=3,local=0", dca, 3, 0, 0, false, 0},
+    {"lampe:near=4,far=3,mapped=5,length=20", lampe, 4, 3, 5, false, 20},
+    {"lampe:near=3,far=0,mapped=7,length=12", lampe, 3, 0, 7, false, 12},
+    {"table:sinks=3,keys=plain..4/shift:-2..9/hidden,"
+     "sink_keys=plain..2/fixed:6..5/anchor:12..12/fixed:6",
+     mixed, 0, 0, 0, true, 0},
 };
 const int plan_methods_count = sizeof plan_methods / sizeof plan_methods[0];
 

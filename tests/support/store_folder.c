@@ -81,7 +81,7 @@ int64_t store_folder_batch(struct store *store, const char *tenant, const char *
             .offset = (int64_t)at,
             .bytes = bytes - 1,
             .digest = store_line_digest(input + at, (size_t)bytes - 1),
-            .prompt_tokens = 10,
+            .queued_tokens = 10,
         };
         at += (size_t)bytes;
     }

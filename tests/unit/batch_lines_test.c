@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "coordinator/batch/create_call.h"
 #include "coordinator/batch/line_outcome.h"
 #include "coordinator/batch/line_splitter.h"
 #include "coordinator/batch/resource_name.h"
@@ -269,6 +270,28 @@ static void a_set_knows_what_was_added(void **state)
     text_set_deinit(&set);
 }
 
+/* ---- requests ---- */
+
+/* Escapes may spell the word; whoever writes other letters so is taken for one that is long. */
+static void a_creation_that_may_name_a_document_is_not_brief(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool is_brief;
+    } cases[] = {
+        {"{\"prompt\": \"what is a document?\"}", true},
+        {"{\"prompt\": \"a line\\n\\u20ac\"}", true},
+        {"{\"document\": \"documents/a\"}", false},
+        {"{\"\\u0064ocument\": \"documents/a\"}", false},
+        {"{\"docum\\u0065nt\" : \"documents/a\"}", false},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++)
+        assert_int_equal(
+            create_call_is_brief((const uint8_t *)cases[c].text, strlen(cases[c].text)),
+            cases[c].is_brief);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +305,7 @@ int main(void)
         cmocka_unit_test(the_more_it_lost_the_fewer_run_beside_a_line),
         cmocka_unit_test(names_have_their_collection_and_an_id),
         cmocka_unit_test(a_set_knows_what_was_added),
+        cmocka_unit_test(a_creation_that_may_name_a_document_is_not_brief),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

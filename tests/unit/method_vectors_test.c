@@ -156,6 +156,17 @@ static void methods_that_are_the_same_see_the_same(void **state)
         {"dca:chunk=65,local=5", "rope", 0},
         {"streaming_llm:window=60,sinks=4", "rope", 0},
         {"streaming_llm:window=8,sinks=0", "lm_infinite:window=9,sinks=0", 0},
+        {"lampe:near=31,far=3,mapped=9,length=61", "rope", 0}, /* the text is too short */
+        {"lampe:near=8,far=3,mapped=60,length=61", "rope", 0}, /* all of it fits */
+        {"table:keys=plain", "rope", 0},
+        {"table:keys=plain..4/shift:-3", "string:shift=4,local=1", 0},
+        {"table:keys=plain..4/fixed:4", "rerope:window=4", 0},
+        {"table:keys=plain..3/scale:3:2.5", "leaky_rerope:window=3,factor=2.5", 0},
+        {"table:keys=plain..5/group:3:4", "self_extend:window=5,group=3", 0},
+        {"table:sinks=5,keys=plain..3/hidden,sink_keys=plain..3/fixed:2",
+         "lm_infinite:window=3,sinks=5,ceiling=2", 0},
+        {"lampe:near=5,far=5,mapped=9,length=10", "rope", 0},
+        {"lampe", "rope", 0}, /* no length has been told */
     };
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         const struct bands one = bands_of(cases[c].one), other = bands_of(cases[c].other);

@@ -120,6 +120,8 @@ static void a_wrong_table_is_refused(void **state)
     REFUSED_WITH(bands.query_frame[0].offset = 1e18);
     REFUSED_WITH(bands.query_frame[0].cap = NAN);
     REFUSED_WITH(bands.key_frame[0].group = 0);
+    REFUSED_WITH(bands.key_frame[0].parts = 0);
+    REFUSED_WITH(bands.query_frame[1].parts = BANDS_PARTS_MAX + 1);
     REFUSED_WITH(bands.key_frame[1].modulo = -1);
     REFUSED_WITH(bands.key_frames = 0);
     REFUSED_WITH(bands.key_frames = BANDS_FRAMES_MAX + 1);

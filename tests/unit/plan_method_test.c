@@ -55,6 +55,9 @@ static void a_neighbour_is_spelt_with_its_published_defaults(void **state)
     parses_to("dca", "dca:chunk=6144,local=512");
     parses_to("dca:chunk=8", "dca:chunk=8,local=7");
     parses_to("streaming_heads:heads=4,window=256", "streaming_heads:heads=4,window=256,sinks=4");
+    parses_to("lampe", "lampe:near=512,far=200,mapped=1536,logit_scale=1");
+    parses_to("lampe:length=9000,far=512,logit_scale=published",
+              "lampe:near=512,far=512,mapped=1536,length=9000,logit_scale=1.143434");
     struct method method;
     char printed[METHOD_TEXT_BYTES];
     assert_int_equal(method_parse(&method, "streaming_llm", 1024), STATUS_OK);
@@ -91,6 +94,43 @@ static void any_method_takes_logn_and_frequencies(void **state)
     assert_true(method_logn(&method) == 0 && method_is_plain_rope(&method));
     assert_int_equal(method_parse(&method, "rope+ntk:factor=3", TRAINED), STATUS_OK);
     assert_true(!method_is_plain_rope(&method));
+}
+
+static void a_table_of_ones_own_is_spelt_band_by_band(void **state)
+{
+    (void)state;
+    parses_to("table:keys=plain", "table:keys=plain");
+    parses_to("table:keys=plain..4/shift:-3e0", "table:keys=plain..4/shift:-3");
+    parses_to("table:sink_keys=plain..4/fixed:4,logn=9,keys=plain..04/hidden,sinks=2",
+              "table:sinks=2,logn=9,keys=plain..4/hidden,sink_keys=plain..4/fixed:4");
+    parses_to("table:keys=plain..8/scale:8:2.50+linear:factor=2",
+              "table:keys=plain..8/scale:8:2.5+linear:factor=2");
+    parses_to("table:keys=fixed:1..2/plain..3/fixed:1..4/plain..5/fixed:1..6/plain..7/fixed:3",
+              "table:keys=fixed:1..2/plain..3/fixed:1..4/plain..5/fixed:1..6/plain..7/fixed:3");
+}
+
+/* LaMPE's map is the same from the first key of a request to its last. */
+static void a_length_is_frozen_when_a_request_is_known(void **state)
+{
+    (void)state;
+    struct method method;
+    char printed[METHOD_TEXT_BYTES];
+    assert_int_equal(method_parse(&method, "lampe:near=4,far=3,mapped=5", 0), STATUS_OK);
+    assert_true(method_follows_length(&method));
+    assert_int_equal(method_check(&method), STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(status_message(), "method lampe: give length="));
+    method_fit(&method, 60);
+    assert_false(method_follows_length(&method));
+    assert_int_equal(method_check(&method), STATUS_OK);
+    method_print(&method, printed);
+    assert_string_equal(printed, "lampe:near=4,far=3,mapped=5,length=60,logit_scale=1");
+    method_fit(&method, 90);
+    assert_int_equal(method.numbers[3].tokens, 60);
+    assert_int_equal(method_parse(&method, "lampe", 0), STATUS_OK);
+    method_fit(&method, 1);
+    assert_int_equal(method_check(&method), STATUS_OK);
+    assert_int_equal(method_parse(&method, "string", TRAINED), STATUS_OK);
+    assert_false(method_follows_length(&method));
 }
 
 static void refuses(const char *text, enum status status, const char *named)
@@ -170,6 +210,60 @@ static void a_wrong_spelling_is_refused_by_name_with_the_nearest_right_one(void 
     refuses("rope+linear:factor=2+ntk:factor=2", bad, "factor=2+ntk:factor=2 is not a number");
     refuses("rope:+linear:factor=2", bad, "write key=value");
     refuses("+linear:factor=2", bad, "unknown method \"\"");
+}
+
+static void lampe_names_its_ranges(void **state)
+{
+    (void)state;
+    const enum status bad = STATUS_INVALID_ARGUMENT;
+    refuses("lampe:near=0", bad, "near=0 must be between 1 and 274877906944");
+    refuses("lampe:near=5,far=6", bad, "far=6 must be between 0 and near, which is 5");
+    refuses("lampe:mapped=0", bad, "mapped=0 must be between 1 and 4194304");
+    refuses("lampe:mapped=4194305", bad, "mapped=4194305 must be between 1 and 4194304");
+    refuses("lampe:length=1", bad, "length=1 must be between 2 and 1099511627776");
+    refuses("lampe:logit_scale=0", bad, "logit_scale=0 must be above 0");
+}
+
+static void a_table_that_breaks_a_rule_is_refused_by_it(void **state)
+{
+    (void)state;
+    const enum status bad = STATUS_INVALID_ARGUMENT;
+    refuses("table", bad, "give keys=");
+    refuses("table:", bad, "write key=value");
+    refuses("table:keys=plain,", bad, "write key=value");
+    refuses("table:keys=", bad, "keys, band 1: unknown rule \"\". There are plain, shift,");
+    refuses("table:keys=plan", bad, "band 1: unknown rule \"plan\": did you mean \"plain\"");
+    refuses("table:keys=plain,keys=plain", bad, "keys is given twice");
+    refuses("table:key=plain", bad, "\"key\": it has sinks and logn");
+    refuses("table:keys=plain..4/shift", bad, "keys, band 2: shift takes 1 number");
+    refuses("table:keys=plain:3", bad, "keys, band 1: plain takes 0 numbers");
+    refuses("table:keys=plain..4/shift:x", bad, "band 2: \"x\" is not a number");
+    refuses("table:keys=plain..4/shift:0.5", bad, "by of shift is 0.5, must be whole");
+    refuses("table:keys=plain..4/scale:4:0.5", bad, "factor of scale is 0.5, must be between 1");
+    refuses("table:keys=plain..4/group:0:4", bad, "of of group is 0, must be whole and between 1");
+    refuses("table:keys=plain..x/hidden", bad, "its end \"x\" is not a number of tokens");
+    refuses("table:keys=plain..4", bad, "the last band must have no end");
+    refuses("table:keys=plain/hidden", bad, "only the last band may have no end");
+    refuses("table:keys=plain..4/fixed:4..4/hidden", bad,
+            "band 2: it ends at 4, must end above 4, where it begins");
+    refuses("table:keys=plain..0/hidden", bad, "band 1: it ends at 0");
+    refuses("table:keys=hidden", bad, "every token must see itself");
+    refuses("table:keys=plain..4/shift:-5", bad, "band 2: its smallest effective distance is -1");
+    refuses("table:keys=plain..4/anchor:9", bad, "band 2: anchor is for sinks");
+    refuses("table:keys=plain,sinks=2", bad, "give sinks=N and sink_keys=...");
+    refuses("table:keys=plain,sink_keys=plain", bad, "give sinks=N and sink_keys=...");
+    refuses("table:keys=plain,sinks=3,sink_keys=anchor:1", bad,
+            "sink_keys, band 1: its smallest effective distance is -1");
+    refuses("table:keys=plain..2/fixed:2..4/group:2:2", bad, "more than 2 ways");
+    refuses("table:keys=plain..2/shift:-1..3/shift:-2..4/shift:-3..5/shift:-4", bad,
+            "more than 4 ways");
+    refuses("table:keys=plain..1/plain..2/plain..3/plain..4/plain..5/plain..6/plain..7/plain", bad,
+            "more than 7 bands");
+    refuses("table:keys=plain..100000000000/shift:-100000000000..200000000000/"
+            "shift:-100000000000..300000000000/shift:-100000000000..400000000000/"
+            "shift:-100000000000..500000000000/shift:-100000000000",
+            bad, "more than 159 characters");
+    refuses("table:file=x.yaml", bad, "unknown parameter \"file\"");
 }
 
 static void a_model_that_does_not_say_its_length_has_no_defaults(void **state)
@@ -323,6 +417,10 @@ int main(void)
         cmocka_unit_test(a_method_is_spelt_with_the_defaults_of_the_model),
         cmocka_unit_test(a_neighbour_is_spelt_with_its_published_defaults),
         cmocka_unit_test(any_method_takes_logn_and_frequencies),
+        cmocka_unit_test(a_table_of_ones_own_is_spelt_band_by_band),
+        cmocka_unit_test(lampe_names_its_ranges),
+        cmocka_unit_test(a_table_that_breaks_a_rule_is_refused_by_it),
+        cmocka_unit_test(a_length_is_frozen_when_a_request_is_known),
         cmocka_unit_test(a_wrong_spelling_is_refused_by_name_with_the_nearest_right_one),
         cmocka_unit_test(numbers_give_the_method_of_their_spelling),
         cmocka_unit_test(a_model_that_does_not_say_its_length_has_no_defaults),

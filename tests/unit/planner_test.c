@@ -2,6 +2,7 @@
  * their beginnings. */
 #include "tests/support/unit.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/planner.h"
@@ -252,6 +253,42 @@ static void one_request_at_a_time_is_one_stage_on_any_link(void **state)
     }
 }
 
+static int64_t length_of(const char *spelling, int64_t prompt_tokens, int64_t max_tokens,
+                         bool in_session)
+{
+    const struct workers_facts facts = small_facts(0);
+    struct planner asked = small_planner;
+    struct status_details details = {0};
+    struct choice choice;
+    const char *told;
+    char text[METHOD_TEXT_BYTES];
+    asked.defaults.method = spelling;
+    const struct planner_request request = {
+        .prompt_tokens = prompt_tokens, .max_tokens = max_tokens, .in_session = in_session};
+    if (planner_choose(&asked, &choice, &details, &facts, &request) != STATUS_OK)
+        fail_msg("%s", status_message());
+    method_print(&choice.request.method, text);
+    told = strstr(text, ",length=");
+    return told ? strtoll(told + strlen(",length="), NULL, 10) : 0;
+}
+
+static void a_method_that_follows_a_length_gets_that_of_its_request(void **state)
+{
+    (void)state;
+    bool shares = true;
+    struct planner asked = small_planner;
+    struct status_details details = {0};
+    assert_int_equal(length_of("lampe", 6000, 100, false), 6100);
+    assert_int_equal(length_of("lampe:length=7000", 6000, 100, false), 7000);
+    assert_int_equal(length_of("lampe", 6000, 100, true), 8192);
+    asked.defaults.method = "lampe";
+    assert_int_equal(planner_shares_keys(&asked, &shares, &details, NULL), STATUS_OK);
+    assert_false(shares);
+    asked.defaults.method = "lampe:length=7000";
+    assert_int_equal(planner_shares_keys(&asked, &shares, &details, NULL), STATUS_OK);
+    assert_true(shares);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +298,7 @@ int main(void)
         cmocka_unit_test(a_slow_link_is_held_against_slow_arithmetic),
         cmocka_unit_test(one_request_at_a_time_is_one_stage_on_any_link),
         cmocka_unit_test(weights_are_used_where_they_fit),
+        cmocka_unit_test(a_method_that_follows_a_length_gets_that_of_its_request),
         cmocka_unit_test(given_weights_say_nothing_of_speeds),
         cmocka_unit_test(weights_for_another_number_of_workers_are_the_coordinators_fault),
     };

@@ -2,12 +2,15 @@
 #include "tests/support/unit.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "longhaul/v1/inference.pb-c.h"
 #include "proto/rpc/rpc_client.h"
 #include "proto/rpc/rpc_server.h"
+
+enum { TOGETHER = 12 }; /* more than the threads that brief requests share */
 
 static struct rpc_server *server;
 static struct rpc_client *client;
@@ -26,12 +29,27 @@ static void *end_later(void *context)
     return NULL;
 }
 
+/* Waits in the handler until as many are in it; UNAVAILABLE where they do not come. */
+static enum status meet(void)
+{
+    static atomic_int there;
+    atomic_fetch_add(&there, 1);
+    for (int looks = 0; atomic_load(&there) < TOGETHER; looks++) {
+        if (looks == 1000)
+            return fail(STATUS_UNAVAILABLE, "%d are there", atomic_load(&there));
+        usleep(5000);
+    }
+    return STATUS_OK;
+}
+
 /* Ends the call at once where it is told how, or leaves it to a thread. */
 static enum status defer(struct rpc_call *call, const ProtobufCMessage *message, void *context)
 {
     (void)context;
     const Longhaul__V1__TokenizeRequest *request = (const void *)message;
     pthread_t thread;
+    if (strcmp(request->text, "together") == 0)
+        TRY(meet());
     rpc_call_defer(call);
     if (strcmp(request->text, "fail") == 0) {
         rpc_call_details(call)->retry_ms = 1500;
@@ -44,6 +62,11 @@ static enum status defer(struct rpc_call *call, const ProtobufCMessage *message,
     else
         pthread_detach(thread);
     return STATUS_OK;
+}
+
+static bool is_brief(const uint8_t *bytes, size_t size)
+{
+    return !memmem(bytes, size, "together", strlen("together"));
 }
 
 static enum status tokenize(const char *text, int32_t *length)
@@ -70,6 +93,26 @@ static void a_call_ends_when_whoever_has_it_says_so(void **state)
         assert_int_equal(length, 7);
         assert_int_equal(tokenize("fail", &length), STATUS_UNAVAILABLE);
         assert_string_equal(status_message(), "not any more");
+    }
+}
+
+static void requests_that_are_not_brief_have_threads_of_their_own(void **state)
+{
+    (void)state;
+    const struct rpc_stream_args args = {.path = "/longhaul.v1.Inference/Tokenize",
+                                         .response = &longhaul__v1__tokenize_response__descriptor,
+                                         .timeout_ms = 20000};
+    Longhaul__V1__TokenizeRequest request = LONGHAUL__V1__TOKENIZE_REQUEST__INIT;
+    struct rpc_stream *streams[TOGETHER];
+    request.text = (char *)"together";
+    for (int i = 0; i < TOGETHER; i++)
+        assert_int_equal(rpc_stream_ask(&streams[i], client, &args, &request.base), STATUS_OK);
+    for (int i = 0; i < TOGETHER; i++) {
+        const ProtobufCMessage *reply = NULL;
+        assert_int_equal(rpc_stream_read(streams[i], &reply, 20000), STATUS_OK);
+        assert_non_null(reply);
+        assert_int_equal(rpc_stream_finish(streams[i]), STATUS_OK);
+        rpc_stream_close(streams[i]);
     }
 }
 
@@ -108,7 +151,7 @@ static int start(void **state)
          .request = &longhaul__v1__tokenize_request__descriptor,
          .request_bytes_max = RPC_SMALL_MESSAGE_BYTES_MAX,
          .handle = defer,
-         .brief = true},
+         .is_brief = is_brief},
     };
     const struct rpc_port open_port = {
         .address = "127.0.0.1:0", .methods = methods, .method_count = 1};
@@ -133,6 +176,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_call_ends_when_whoever_has_it_says_so),
+        cmocka_unit_test(requests_that_are_not_brief_have_threads_of_their_own),
         cmocka_unit_test(a_server_that_ends_waits_for_calls_that_were_left),
     };
     return cmocka_run_group_tests(tests, start, stop);

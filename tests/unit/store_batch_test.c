@@ -253,7 +253,7 @@ static void a_custom_id_of_two_lines_is_refused_with_both(void **state)
     assert_int_equal(answer.batch.state, STORE_BATCH_VALIDATING);
     const int64_t number = answer.batch.number;
     store_batch_clear(&answer.batch);
-    const struct store_new_line first[] = {{.custom_id = "x", .bytes = 1, .prompt_tokens = 5},
+    const struct store_new_line first[] = {{.custom_id = "x", .bytes = 1, .queued_tokens = 5},
                                            {.custom_id = "y", .offset = 1, .bytes = 1}};
     const struct store_new_line second[] = {{.custom_id = "z", .offset = 2, .bytes = 1},
                                             {.custom_id = "x", .offset = 2, .bytes = 1}};
@@ -301,9 +301,9 @@ static void limits_hold_in_the_transaction(void **state)
                               bytes = {.stored_bytes = 10};
     const struct store_limits *const limits[] = {&lines, &tokens, &bytes};
     const struct store_new_line three[] = {
-        {.custom_id = "1", .bytes = 4, .prompt_tokens = 10},
-        {.custom_id = "2", .offset = 4, .bytes = 4, .prompt_tokens = 10},
-        {.custom_id = "3", .offset = 8, .bytes = 4, .prompt_tokens = 10}};
+        {.custom_id = "1", .bytes = 4, .queued_tokens = 10},
+        {.custom_id = "2", .offset = 4, .bytes = 4, .queued_tokens = 10},
+        {.custom_id = "3", .offset = 8, .bytes = 4, .queued_tokens = 10}};
     struct store_batch_args args = {.tenant = "a",
                                     .input = "aaaabbbbcccc",
                                     .input_bytes = 12,
@@ -363,7 +363,7 @@ static void a_batch_expires_and_then_is_forgotten(void **state)
 {
     struct store *store = ((struct store_fixture *)*state)->store;
     struct store_batch_answer answer;
-    const struct store_new_line line = {.custom_id = "x", .bytes = 3, .prompt_tokens = 5};
+    const struct store_new_line line = {.custom_id = "x", .bytes = 3, .queued_tokens = 5};
     const struct store_batch_args args = {.tenant = "a",
                                           .id = "short",
                                           .input = "abc",

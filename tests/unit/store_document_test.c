@@ -106,7 +106,7 @@ static void a_tenants_bytes_are_limited(void **state)
 
 static int64_t batch_with(struct store *store, const char *document)
 {
-    const struct store_new_line line = {.custom_id = "x", .document = document, .prompt_tokens = 1};
+    const struct store_new_line line = {.custom_id = "x", .document = document, .queued_tokens = 1};
     const struct store_batch_args args = {.tenant = "a",
                                           .id = "b",
                                           .input = "",

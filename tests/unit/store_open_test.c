@@ -265,6 +265,32 @@ static void ids_grow_and_differ(void **state)
     store_close(store);
 }
 
+/* Batches of 60,000 lines in all, over 5 MiB of pages, in a store that may keep 1 MiB; and what
+ * its statements and SQLite itself take. */
+static void pages_in_memory_keep_to_their_limit(void **state)
+{
+    enum { BATCHES = 60, LINES = 1000, MIB = 1 << 20 };
+    const struct store_options options = {.folder = *state, .cache_bytes = MIB};
+    struct store_facts before, after;
+    struct store *store;
+    struct stat database;
+    char path[PATH_BYTES];
+    assert_int_equal(store_open(&store, &options), STATUS_OK);
+    store_read_facts(store, &before);
+    for (int b = 0; b < BATCHES; b++) {
+        char id[STORE_ID_BYTES];
+        snprintf(id, sizeof id, "batch-%d", b);
+        store_folder_batch(store, "a", id, LINES);
+    }
+    store_read_facts(store, &after);
+    assert_true(before.memory_bytes > 0);
+    assert_true(after.memory_bytes < before.memory_bytes + 2 * MIB);
+    store_close(store);
+    path_of(path, *state, "store.db");
+    assert_int_equal(stat(path, &database), 0);
+    assert_true(database.st_size > 4 * MIB);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +307,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(another_programs_database_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_copy_made_while_it_serves_opens, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ids_grow_and_differ, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(pages_in_memory_keep_to_their_limit, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,7 @@ static enum status open_parts(struct scored_model *scored, const char *path, con
                     "this model",
                     samples->name, (long long)samples->vocab, path, spec->vocab);
     TRY(method_parse(&scored->method, method, spec->trained_tokens));
+    TRY(method_check(&scored->method));
     TRY(parameters_create(&scored->parameters, spec));
     TRY(load(scored, path));
     scored->logits = calloc((size_t)SCORED_MODEL_ROWS * (size_t)spec->vocab, sizeof(float));

@@ -375,6 +375,7 @@ static enum status open_files(struct train_run *run)
     TRY(open_samples(run));
     TRY(method_parse(&run->method, run->stage->training->method,
                      train_stage_window(run->config, &run->spec)));
+    TRY(method_check(&run->method));
     name_run(run);
     return run->work->transport->rank == 0 ? save_all(run, NULL, true) : STATUS_OK;
 }
