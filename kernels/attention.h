@@ -32,7 +32,12 @@
 #include "kernels/dtype.h"
 #include "kernels/regimes.h"
 
-enum { PANEL_TOKENS = 64, ATTENTION_HEAD_DIM_MAX = 256, ATTENTION_ROWS = 96 };
+enum {
+    PANEL_TOKENS = 64,
+    ATTENTION_HEAD_DIM_MAX = 256,
+    ATTENTION_GROUP_MAX = 96,
+    ATTENTION_ROWS = 192,
+};
 
 /* The best number of query tokens for one call of attention_prefill, and so for one work item: it
  * fills ATTENTION_ROWS rows (token, head), or nearly, a multiple of every variant's tile. */

@@ -1,11 +1,11 @@
-/* Attention with AVX2: bf16 queries and panels, float32 arithmetic.
+/* Attention of decode with AVX2: bf16 queries and panels, float32 arithmetic.
  *
  * Both products are the same register tile, up to 6 rows x 16 columns: a vector of bf16 pairs is
  * split into its two float32 vectors by a shift and a mask, which the ports that do not multiply
  * have time for. A row is one (token, head) of the group, so a loaded panel serves all heads.
  * Probabilities stay float32: rounding them would cost time and precision and save nothing here.
  * Every element's sum runs over k in ascending order in one chain, whatever tile it falls into, so
- * a row's result does not depend on its neighbours; prefill and decode are the same arithmetic.
+ * a row's result does not depend on its neighbours.
  */
 #include <assert.h>
 #include <immintrin.h>
@@ -303,7 +303,6 @@ void attention_avx2_install(struct kernels *kernels)
 {
     kernels->attention_store_keys = store_keys;
     kernels->attention_store_values = store_values;
-    kernels->attention_prefill = attend;
     kernels->attention_decode = attend;
     kernels->attention_merge = merge;
     kernels->attention_finish = finish;

@@ -246,15 +246,23 @@ static void chunk_panel(struct attention_chunk *chunk, const char *records, int6
         const char *next = h + 1 < chunk->heads
                                ? at + head_bytes
                                : next_panel + (size_t)chunk->head_first * head_bytes;
+        unsigned taken = 0;
         struct attention_panel panel = {
             .records = at,
             .values = at + values,
             .next_keys = next + keys,
             .next_values = next + values,
             .span = span,
+            .made = chunk->made,
+            .taken = &taken,
         };
         head_panel(chunk, &panel, h, tile, view, ops);
     }
+}
+
+static size_t made_bytes(int head_dim, const struct attention_tile_ops *ops)
+{
+    return ops->panel_bytes ? ops->panel_bytes(head_dim) : 0;
 }
 
 static int share(int lines, int parts)
@@ -275,8 +283,9 @@ static void run_chunk(struct attention_chunk *chunk, const struct attention_tile
     /* K and V of a panel lie apart: left to itself, the hardware would begin anew at each. */
     chunk->ahead_keys = share(lines, tiles * (PANEL_TOKENS / 16));
     chunk->ahead_values = share(lines, tiles * (args->head_dim / 16));
+    chunk->made = chunk->other + ATTENTION_TILE_SCORES;
     load_state(chunk);
-    copy_queries(chunk, (char *)(chunk->other + ATTENTION_TILE_SCORES), ops);
+    copy_queries(chunk, (char *)chunk->made + made_bytes(args->head_dim, ops), ops);
     const char *records = args->panels;
     for (int64_t j = args->key_first; j < args->key_end && chunk->view_count > 0;
          j += PANEL_TOKENS) {
@@ -289,7 +298,7 @@ static void run_chunk(struct attention_chunk *chunk, const struct attention_tile
 void attention_walk(const struct attention_args *args, const struct attention_tile_ops *ops)
 {
     assert(args->key_first % PANEL_TOKENS == 0 && args->head_dim % 16 == 0);
-    assert(args->head_dim <= ATTENTION_HEAD_DIM_MAX && args->group <= ATTENTION_ROWS);
+    assert(args->head_dim <= ATTENTION_HEAD_DIM_MAX && args->group <= ATTENTION_GROUP_MAX);
     assert(args->kv_heads > 0);
     int groups = (int)attention_query_tokens(args->group); /* of one token and head */
     int heads = args->kv_heads < groups ? args->kv_heads : groups;
@@ -311,6 +320,6 @@ size_t attention_walk_scratch_bytes(const struct kernels_limits *limits,
                                     const struct attention_tile_ops *ops)
 {
     size_t rows = (size_t)attention_query_tokens(limits->group) * (size_t)limits->group;
-    return 2 * ATTENTION_TILE_SCORES * sizeof(float) +
+    return 2 * ATTENTION_TILE_SCORES * sizeof(float) + made_bytes(limits->head_dim, ops) +
            BANDS_FRAMES_MAX * rows * ops->row_bytes(limits->head_dim);
 }

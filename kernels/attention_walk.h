@@ -64,6 +64,7 @@ struct attention_chunk {
     size_t row_bytes;
     float *scores; /* [ATTENTION_TILE_ROWS, PANEL_TOKENS] */
     float *other;  /* the same, of a further view */
+    void *made;    /* attention_tile_ops.panel_bytes of them, of the panel at hand */
 };
 
 /* One head's panel. */
@@ -73,6 +74,10 @@ struct attention_panel {
     const char *next_keys; /* what is read after it, or itself */
     const char *next_values;
     struct span span; /* of key indices */
+    /* What a variant made of it for all tiles of the chunk, 64-byte aligned, and its own flags of
+     * what is there, 0 at first. */
+    char *made;
+    unsigned *taken;
 };
 
 /* A register tile's worth of rows, each one (token, head) of the chunk. */
@@ -108,6 +113,9 @@ struct attention_tile_ops {
 
     /* Of a row of attention_chunk.queries. */
     size_t (*row_bytes)(int head_dim);
+
+    /* Of attention_panel.made, a multiple of 64; NULL: nothing is made. */
+    size_t (*panel_bytes)(int head_dim);
 
     /* out [rows, row_bytes] from in [rows, head_dim]; a variant whose softmax does not scale the
      * scores does it here. */

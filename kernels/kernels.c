@@ -64,15 +64,23 @@ static void reference_int8_install(struct kernels *kernels)
     attention_int8_ref_install(kernels);
 }
 
+/* The kernels of prefill and of decode. */
+static size_t attention_both_avx2_scratch_bytes(const struct kernels_limits *limits)
+{
+    return scratch(attention_integers_avx2_scratch_bytes(limits),
+                   attention_avx2_scratch_bytes(limits));
+}
+
 static size_t avx2_scratch_bytes(const struct kernels_limits *limits)
 {
-    return scratch(attention_avx2_scratch_bytes(limits), matmul_avx2_scratch_bytes(limits));
+    return scratch(attention_both_avx2_scratch_bytes(limits), matmul_avx2_scratch_bytes(limits));
 }
 
 static void avx2_install(struct kernels *kernels)
 {
     kernels->scratch_bytes = avx2_scratch_bytes;
     attention_avx2_install(kernels);
+    attention_integers_avx2_install(kernels);
     matmul_avx2_install(kernels);
     if (isa_has_avx2_vnni()) {
         kernels->matmul_prefill = matmul_prefill_avx2_vnni;

@@ -12,6 +12,8 @@
  * | avx512       | bf16 q, f32 sum | bf16 panels    | AVX-512 F/BW/VL        |
  * | avx512_bf16  | bf16            | bf16 panels    | AVX-512 F/BW/VL, BF16  |
  *
+ * With AVX2 attention of prefill rounds to 16-bit integers (attention_integers.h).
+ *
  * Norm, rope, swiglu, the merging of states and the storing of keys and values are AVX2's in both
  * AVX-512 variants, which share their decode products. Where the CPU has VNNI, decode products use
  * it: the same integers in one instruction for two, so the same bits.

@@ -31,6 +31,7 @@ size_t matmul_ref_scratch_bytes(const struct kernels_limits *limits);
 
 /* AVX2, FMA */
 void attention_avx2_install(struct kernels *kernels);
+void attention_integers_avx2_install(struct kernels *kernels); /* of prefill */
 void attention_int8_avx2_install(struct kernels *kernels);
 void attention_gradient_avx2_install(struct kernels *kernels);
 void rows_gradient_avx2_install(struct kernels *kernels);
@@ -50,6 +51,7 @@ void finite_avx2_install(struct kernels *kernels);
 void largest_avx2_install(struct kernels *kernels);
 
 size_t attention_avx2_scratch_bytes(const struct kernels_limits *limits);
+size_t attention_integers_avx2_scratch_bytes(const struct kernels_limits *limits);
 size_t attention_int8_avx2_scratch_bytes(const struct kernels_limits *limits);
 size_t matmul_avx2_scratch_bytes(const struct kernels_limits *limits);
 

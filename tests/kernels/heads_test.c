@@ -89,7 +89,7 @@ static void heads_destroy(struct heads *heads)
 }
 
 /* Heads [first, first + count) of the state, from empty. */
-static void attend(struct heads *heads, float *state, int first, int count)
+static void attend(struct heads *heads, float *state, int first, int count, bool decode)
 {
     const struct shape *shape = &heads->shape;
     const int64_t all = (int64_t)shape->kv_heads * shape->group;
@@ -121,7 +121,10 @@ static void attend(struct heads *heads, float *state, int first, int count)
         .scale_log2 = 0.3f,
         .scratch = heads->scratch.at,
     };
-    heads->kernels->attention_decode(&args);
+    if (decode)
+        heads->kernels->attention_decode(&args);
+    else
+        heads->kernels->attention_prefill(&args);
     guarded_check(&heads->scratch);
 }
 
@@ -134,6 +137,21 @@ static struct guarded empty_state(const struct shape *shape)
     return state;
 }
 
+static void heads_give(struct heads *heads, bool decode)
+{
+    const struct shape *shape = &heads->shape;
+    struct guarded together = empty_state(shape), apart = empty_state(shape);
+    attend(heads, together.at, 0, shape->kv_heads, decode);
+    for (int head = 0; head < shape->kv_heads; head++)
+        attend(heads, apart.at, head, 1, decode);
+    guarded_check(&together);
+    assert_memory_equal(together.at, apart.at, together.bytes);
+    /* the last head's sum */
+    assert_true(((float *)apart.at)[state_floats(shape) - 1] > 0);
+    guarded_destroy(&together);
+    guarded_destroy(&apart);
+}
+
 static void heads_together_give_the_bits_of_each_alone(void **unused)
 {
     (void)unused;
@@ -143,16 +161,8 @@ static void heads_together_give_the_bits_of_each_alone(void **unused)
     for (int s = 0; subjects_at(s); s++)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
             struct heads heads = heads_create(subjects_at(s), shapes[i], &random);
-            struct guarded together = empty_state(&shapes[i]), apart = empty_state(&shapes[i]);
-            attend(&heads, together.at, 0, shapes[i].kv_heads);
-            for (int head = 0; head < shapes[i].kv_heads; head++)
-                attend(&heads, apart.at, head, 1);
-            guarded_check(&together);
-            assert_memory_equal(together.at, apart.at, together.bytes);
-            /* the last head's sum */
-            assert_true(((float *)apart.at)[state_floats(&shapes[i]) - 1] > 0);
-            guarded_destroy(&together);
-            guarded_destroy(&apart);
+            heads_give(&heads, true);
+            heads_give(&heads, false);
             heads_destroy(&heads);
         }
 }

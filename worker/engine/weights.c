@@ -8,7 +8,7 @@
 #include "worker/engine/device/arena.h"
 
 _Static_assert((int)MODEL_HEAD_DIM_MAX == (int)ATTENTION_HEAD_DIM_MAX &&
-                   (int)MODEL_GROUP_MAX == (int)ATTENTION_ROWS,
+                   (int)MODEL_GROUP_MAX == (int)ATTENTION_GROUP_MAX,
                "a model that opens is one that the attention kernels take");
 
 struct weights_tensor {

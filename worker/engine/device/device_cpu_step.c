@@ -10,6 +10,9 @@
 #include "worker/engine/device/device_cpu_ops.h"
 #include "worker/engine/device/device_cpu_share.h"
 
+/* Rows of tokens and heads that one reading of a range serves before arithmetic takes longer. */
+enum { ROWS_READ_TOGETHER = 96 };
+
 /* ---- memory ---- */
 
 static float *floats(struct device_cpu *cpu, enum status *status, int64_t count)
@@ -235,8 +238,8 @@ static enum status cut_all(struct device_cpu *cpu, const struct device_keys *key
         step->range_ends[t] = step->range_count;
         most_rows = next.tokens->rows > most_rows ? next.tokens->rows : most_rows;
     }
-    step->by_head =
-        step->range_count < 2 * cpu->device.threads || most_rows * cpu->spec.heads > ATTENTION_ROWS;
+    step->by_head = step->range_count < 2 * cpu->device.threads ||
+                    most_rows * cpu->spec.heads > ROWS_READ_TOGETHER;
     return STATUS_OK;
 }
 
