@@ -6,8 +6,8 @@
 
 #include "proto/status.h"
 
-/* INVALID_ARGUMENT with the line where something is no number of [0, 2^40), or none is there. Whether
- * they suit the prompt its tokens decide. The caller frees *positions. */
+/* INVALID_ARGUMENT, with the line, where something is no number of [0, 2^40), or where none is
+ * there. Whether they suit the prompt its tokens decide. The caller frees *positions. */
 MUST_CHECK enum status position_file_read(int64_t **positions, size_t *count, const char *path);
 
 /* The same from memory, which by itself is for tests. */
