@@ -31,6 +31,12 @@ function(longhaul_timeout seconds)
   set_tests_properties(${ARGN} PROPERTIES TIMEOUT ${seconds})
 endfunction()
 
+# longhaul_cost(SECONDS TEST ...): about how long they take. On a fresh build, too, ctest starts the longest first, so that no
+# core waits for one that began last, and those that wait run beside those that compute.
+function(longhaul_cost seconds)
+  set_tests_properties(${ARGN} PROPERTIES COST ${seconds})
+endfunction()
+
 # longhaul_numbers(TEST ...): long tests of what is computed or measured. The code that they run is under sanitizers in shorter
 # ones, so the preset `dev` leaves them out; .ci/long runs them there.
 function(longhaul_numbers)

@@ -177,8 +177,9 @@ static double budget(const struct product *p, bool decode, const float *x, const
         if (k % 32 == 0) {
             largest = largest_x = 0;
             for (int64_t i = k; i < k + 32 && i < p->in; i++) {
-                largest = fmax(largest, fabs((double)w[i]));
-                largest_x = fmax(largest_x, fabs((double)x[i]));
+                const double weight = fabs((double)w[i]), input = fabs((double)x[i]);
+                largest = weight > largest ? weight : largest;
+                largest_x = input > largest_x ? input : largest_x;
             }
         }
         exact_parts += 4 * largest * fabs((double)x[k]);

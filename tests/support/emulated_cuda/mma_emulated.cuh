@@ -85,16 +85,20 @@ static inline void mma_multiply(OPERAND operand, float c[4], const uint32_t a[4]
     memcpy(mine, a, 16);
     memcpy(mine + 4, b, 8);
     const char *all = emulated_exchange(EMULATED_MULTIPLY, mine, sizeof mine);
-    for (int e = 0; e < 4; e++) {
-        const int row = mma_lane() / 4 + e / 2 * 8, column = mma_lane() % 4 * 2 + e % 2;
+    const char *a_lanes = all + mma_lane() / 4 * 4 * 64, *b_lanes = all + mma_lane() % 4 * 8 * 64;
+    float rows[2][16], columns[2][16]; /* those of this lane's four sums */
+    for (int half = 0; half < 2; half++)
         for (int k = 0; k < 16; k++) {
-            const int register_a = row / 8 + k / 8 * 2, register_b = 4 + k / 8;
+            const int lane = k % 8 / 2 * 64, element = k % 2 * 2;
             uint16_t left, right;
-            memcpy(&left, all + (row % 8 * 4 + k % 8 / 2) * 64 + register_a * 4 + k % 2 * 2, 2);
-            memcpy(&right, all + (column * 4 + k % 8 / 2) * 64 + register_b * 4 + k % 2 * 2, 2);
-            c[e] += mma_widened(operand, left) * mma_widened(operand, right);
+            memcpy(&left, a_lanes + lane + (half + k / 8 * 2) * 4 + element, 2);
+            memcpy(&right, b_lanes + half * 4 * 64 + lane + (4 + k / 8) * 4 + element, 2);
+            rows[half][k] = mma_widened(operand, left);
+            columns[half][k] = mma_widened(operand, right);
         }
-    }
+    for (int e = 0; e < 4; e++)
+        for (int k = 0; k < 16; k++)
+            c[e] += rows[e / 2][k] * columns[e % 2][k];
 }
 
 static inline uint32_t mma_pack(mma_bf16, float low, float high)
