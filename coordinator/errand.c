@@ -386,6 +386,13 @@ enum status errand_check_queue(struct errand *errand)
     return queue_check(errand->tools->queue, errand->client->details, &tenant);
 }
 
+/* Until it is looked at again, whatever comes: its deadline is not slept over. */
+static int look_ms(const struct errand *errand)
+{
+    const int64_t left_ms = (errand->deadline_ns - clock_now_ns()) / 1000000 + 1;
+    return left_ms < 1 ? 1 : left_ms < LOOK_MS ? (int)left_ms : LOOK_MS;
+}
+
 static enum status wait_for_place(struct errand *errand)
 {
     struct errand_tools *tools = errand->tools;
@@ -415,7 +422,7 @@ static enum status wait_for_place(struct errand *errand)
             told = place;
             told_ns = clock_now_ns();
         }
-        queue_wait(tools->queue, LOOK_MS);
+        queue_wait(tools->queue, look_ms(errand));
     }
 }
 
@@ -517,7 +524,7 @@ enum status errand_follow(struct errand *errand, struct group_news *news)
         news->score_count = 0;
         return STATUS_OK;
     }
-    group_run_wait(errand->run, news, LOOK_MS);
+    group_run_wait(errand->run, news, look_ms(errand));
     errand->told.prompt_done = news->tokens_done;
     errand->told.completion += (int64_t)news->id_count;
     requests_count(errand->tools->active, &errand->entry, &errand->told);

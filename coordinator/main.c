@@ -234,6 +234,7 @@ static enum status run_with(const struct options *options, const struct parts *p
     settings.worker_listen = parts->worker_listen;
     settings.plan.costs = parts->costs.known ? &parts->costs.file : NULL;
     settings.join_secret = secret;
+    settings.mesh = parts->own.mesh;
     settings.tls = tls.certificate ? &tls : NULL;
     char folder[PATH_MAX], host[HOST_NAME_BYTES] = "";
     const struct join_secret_places places =

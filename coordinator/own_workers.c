@@ -13,7 +13,6 @@
 #include "coordinator/host_lookup.h"
 #include "coordinator/hostfile.h"
 #include "proto/log.h"
-#include "proto/plan/mesh.h"
 
 enum {
     WORKER_ARGUMENTS_MAX = 48,
@@ -29,9 +28,10 @@ static int usable_cores(void)
     return sched_getaffinity(0, sizeof mine, &mine) == 0 ? CPU_COUNT(&mine) : 0;
 }
 
-static enum status find_hosts(struct allocation *allocation, const struct config *config,
+static enum status find_hosts(struct own_workers *own, const struct config *config,
                               const struct allocation_environment *environment)
 {
+    struct allocation *allocation = &own->allocation;
     char host[HOST_NAME_BYTES] = "", *text = NULL;
     const char *hostfile = config_text(config, "coordinator.hostfile");
     struct allocation_environment here = *environment;
@@ -41,21 +41,26 @@ static enum status find_hosts(struct allocation *allocation, const struct config
     here.usable_cores = usable_cores();
     if (hostfile[0])
         TRY(hostfile_read(&text, hostfile));
-    struct mesh mesh;
-    TRY(mesh_parse(&mesh, config_text(config, "engine.mesh")));
+    TRY(mesh_parse(&own->mesh, config_text(config, "engine.mesh")));
     const bool said = config_origin(config, "engine.workers", NULL) != CONFIG_DEFAULT;
     const struct allocation_asked asked = {
         .hosts = config_text(config, "coordinator.hosts"),
         .hostfile = hostfile,
         .hostfile_text = text ? text : "",
-        .workers = said ? (int)config_integer(config, "engine.workers") : mesh_asked(&mesh),
+        .workers = said ? (int)config_integer(config, "engine.workers") : mesh_asked(&own->mesh),
         .threads = (int)config_integer(config, "engine.threads"),
         .one_process = strcmp(config_text(config, "engine.transport"), "loopback") == 0,
     };
     const enum status status = allocation_find(allocation, &asked, &here);
     free(text);
     TRY(status);
-    return mesh_lay_out(&mesh, allocation->workers);
+    TRY(mesh_lay_out(&own->mesh, allocation->workers));
+    if (own->mesh.tensor > 1 && strcmp(config_text(config, "engine.device"), "cuda") == 0)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "--mesh tensor=%d: workers on GPUs do not share out weights; leave tensor at "
+                    "1, or give --device cpu",
+                    own->mesh.tensor);
+    return STATUS_OK;
 }
 
 /* ---- the address ---- */
@@ -146,7 +151,7 @@ enum status own_workers_plan(struct own_workers *own, const struct config *confi
                              const struct allocation_environment *environment)
 {
     *own = (struct own_workers){.pin = NULL};
-    TRY(find_hosts(&own->allocation, config, environment));
+    TRY(find_hosts(own, config, environment));
     enum status status = STATUS_OK;
     if (own->allocation.remote)
         status = find_address(own, config);

@@ -9,10 +9,12 @@
 #include "coordinator/local_address.h"
 #include "coordinator/server.h"
 #include "proto/config.h"
+#include "proto/plan/mesh.h"
 #include "proto/status.h"
 
 struct own_workers {
     struct allocation allocation;
+    struct mesh mesh;             /* of which tensor is 0 where the workers find it out */
     struct local_address address; /* where there are workers on other hosts */
     const char *pin; /* what Open MPI's connections keep to; NULL: it chooses. Of `address`, or the
                         setting's text */

@@ -24,6 +24,7 @@
 #include "proto/log.h"
 #include "proto/model/digest.h"
 #include "proto/model/model.h"
+#include "proto/plan/tensor_fit.h"
 #include "proto/process_metrics.h"
 #include "proto/rpc/descriptors.h"
 #include "proto/rpc/health.h"
@@ -417,6 +418,9 @@ static enum status open_model(struct server *server, const struct server_setting
         (struct prompt_forms){server->tokenizer, server->chat, server->chat_missing, 0};
     TRY(planner_init(&server->planner, model_spec(server->model), &settings->plan));
     server->tools.forms.context_tokens = server->planner.defaults.context_tokens;
+    if (settings->mesh.tensor > 1)
+        TRY(tensor_fit_check(&server->planner.shape, settings->mesh.tensor,
+                             mesh_size(&settings->mesh)));
     return STATUS_OK;
 }
 

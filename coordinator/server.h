@@ -8,6 +8,7 @@
 
 #include "coordinator/planner.h"
 #include "proto/join_secret.h"
+#include "proto/plan/mesh.h"
 #include "proto/rpc/rpc_tls.h"
 #include "proto/status.h"
 
@@ -33,6 +34,7 @@ struct server_settings {
     int connections_max, calls_max, watches_max; /* what may be open at a time */
     int heartbeat_ms, dead_ms, work_ms;
     const char *otlp_file;    /* where requests are told as spans; "": nowhere */
+    struct mesh mesh;         /* of workers that are about to be started; zeros: not known */
     bool workers_expected;    /* requests wait for a group that is about to come */
     const char *spill_folder; /* of keys that workers have no room for; "": none */
     int64_t spill_bytes;      /* most of its files */

@@ -147,6 +147,10 @@ enum status rank_mesh_choose(struct rank_mesh *mesh, struct transport *transport
     TRY(agree_on_memory(&agreed, transport, args));
     TRY(mesh_lay_out(&made.mesh, transport->size));
     const bool is_open = made.mesh.tensor == 0;
+    if (made.mesh.tensor > 1) {
+        const struct model_shape shape = spec_shape(model_spec(args->model), 0);
+        TRY(tensor_fit_check(&shape, made.mesh.tensor, transport->size));
+    }
     if (is_open)
         made.mesh = (struct mesh){.data = 1, .sequence = transport->size, .tensor = 1};
     if (is_open && can_share_weights(args) && transport->rank == 0 && transport->size > 1)

@@ -540,11 +540,23 @@ static enum status take_turn(struct serve_rank *rank)
 
 /* What the process holds beside its ranks' arenas, and what its first request will touch of the
  * libraries' buffers, stacks and heap. */
-static int64_t base_bytes(const struct serve_rank *rank, int64_t weights)
+static enum status find_base(struct serve_rank *rank, int64_t weights)
 {
     enum { TOUCHED_LATER_BYTES = 8 << 20 };
-    int64_t held = process_memory_anonymous() - weights * rank->options->process_ranks;
-    return (held > 0 ? held : 0) + TOUCHED_LATER_BYTES;
+    struct transport *transport = rank->transport;
+    int64_t held = process_memory_anonymous() - weights;
+    if (rank->options->process_ranks > 1) { /* all of the group, and slices differ */
+        int64_t *all = calloc((size_t)transport->size, sizeof *all);
+        if (!all)
+            return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to weigh %d ranks", transport->size);
+        const enum status status = transport_gather_each(transport, &weights, all, sizeof *all);
+        for (int r = 0; r < transport->size; r++)
+            held -= r == transport->rank ? 0 : all[r];
+        free(all);
+        TRY(status);
+    }
+    rank->reports.base_bytes = (held > 0 ? held : 0) + TOUCHED_LATER_BYTES;
+    return STATUS_OK;
 }
 
 /* The links' messages with their storage. */
@@ -620,7 +632,7 @@ static enum status load(struct serve_rank *rank, const struct model *model)
     const struct memory_request *needs = engine_needs(engine);
     const struct group_choice *group = engine_group(engine);
     int64_t weights = engine_shape(engine)->weights_bytes;
-    rank->reports.base_bytes = base_bytes(rank, weights);
+    TRY(find_base(rank, weights));
     Longhaul__Control__V1__Loaded loaded = LONGHAUL__CONTROL__V1__LOADED__INIT;
     loaded.seconds = clock_seconds_since(begun_ns);
     loaded.weights_bytes = weights;

@@ -120,6 +120,8 @@ static enum status find_mesh(struct workers_facts *facts, struct relaying *relay
 {
     const struct model_shape shape = spec_shape(model_spec(relaying->model), 0);
     facts->tensor = mesh->tensor;
+    if (mesh->tensor > 1)
+        TRY(tensor_fit_check(&shape, mesh->tensor, facts->size));
     if (mesh->tensor == 0 && model_spec(relaying->model)->qk_norm_joined) {
         facts->tensor = 1;
     } else if (mesh->tensor == 0) {

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/text/secret_hash.h"
+
 enum { NONE = -1, MERGED = INT32_MIN };
 
 /* A symbol of the word at the place where it starts; `id` is MERGED once it was merged into its
@@ -31,21 +33,15 @@ struct bpe {
     bool has_ties;            /* some share a priority */
     struct slot *slots;       /* open addressing, at most half full */
     uint32_t mask;
+    struct secret_hash_key key;
     int32_t byte_ids[256];
 };
-
-static uint32_t hash_of(int32_t left, int32_t right)
-{
-    uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    key = (key ^ key >> 32) * 0x9E3779B97F4A7C15u;
-    key = (key ^ key >> 29) * 0xBF58476D1CE4E5B9u;
-    return (uint32_t)(key >> 32);
-}
 
 /* The slot of the pair, or the empty one where it would be. */
 static struct slot *slot_of(const struct bpe *bpe, int32_t left, int32_t right)
 {
-    uint32_t place = hash_of(left, right) & bpe->mask;
+    const uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+    uint32_t place = (uint32_t)secret_hash_number(&bpe->key, pair) & bpe->mask;
     for (;;) {
         struct slot *slot = &bpe->slots[place];
         if (slot->merge == NONE || (slot->left == left && slot->right == right))
@@ -83,6 +79,7 @@ enum status bpe_create(struct bpe **bpe, const struct bpe_merge *merges, size_t 
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %zu merges of a tokenizer", count);
     }
     created->mask = (uint32_t)(slots - 1);
+    created->key = secret_hash_draw();
     if (count > 0)
         memcpy(created->merges, merges, count * sizeof *merges);
     if (byte_ids)

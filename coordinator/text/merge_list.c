@@ -8,7 +8,7 @@
 
 #include "proto/utf8.h"
 
-enum { NONE = -1, MERGES_MAX = 1 << 26 };
+enum { NONE = -1, MERGES_MAX = 1 << 24 };
 
 void merge_list_deinit(struct merge_list *list)
 {
@@ -164,6 +164,23 @@ static bool can_result(const struct token_table *table, const struct vocab *voca
     return is_part(table, vocab, id) || vocab_token(vocab, id).type == VOCAB_UNUSED;
 }
 
+/* Every cut of a token is looked for at both its sides. */
+static enum status check_squares(const struct token_table *table, const struct vocab *vocab)
+{
+    int64_t squares = 0;
+    for (int32_t id = 0; id < vocab_count(vocab); id++) {
+        const size_t bytes = vocab_token(vocab, id).bytes;
+        if (bytes <= MERGE_LIST_TOKEN_BYTES_MAX && can_result(table, vocab, id))
+            squares += (int64_t)(bytes * bytes);
+        if (squares > MERGE_LIST_SQUARES_MAX)
+            return fail(STATUS_DATA_LOSS,
+                        "the first %d tokens are too long together to look for their parts: the "
+                        "squares of their bytes are more than %d",
+                        id + 1, MERGE_LIST_SQUARES_MAX);
+    }
+    return STATUS_OK;
+}
+
 enum status merge_list_make(struct merge_list *list, const struct token_table *table,
                             const struct vocab *vocab)
 {
@@ -173,6 +190,7 @@ enum status merge_list_make(struct merge_list *list, const struct token_table *t
         TRY(take_listed(list, table, vocab, priority));
     if (count > 0 || !scores)
         return STATUS_OK;
+    TRY(check_squares(table, vocab));
     for (int32_t id = 0; id < vocab_count(vocab); id++) {
         if (!isfinite(scores[id]))
             return fail(STATUS_DATA_LOSS, "the score of token %d is no number", id);

@@ -10,17 +10,10 @@ struct number_map_slot {
     int32_t value; /* NONE: the slot is empty */
 };
 
-static uint64_t hash_of(uint64_t key)
-{
-    key = (key ^ key >> 32) * 0x9E3779B97F4A7C15u;
-    key = (key ^ key >> 29) * 0xBF58476D1CE4E5B9u;
-    return key ^ key >> 32;
-}
-
 /* The slot of the key, or the empty one where it would be. */
 static struct number_map_slot *slot_of(const struct number_map *map, uint64_t key)
 {
-    size_t place = (size_t)hash_of(key) & (map->capacity - 1);
+    size_t place = (size_t)secret_hash_number(&map->key, key) & (map->capacity - 1);
     while (map->slots[place].value != NONE && map->slots[place].key != key)
         place = (place + 1) & (map->capacity - 1);
     return &map->slots[place];
@@ -29,7 +22,8 @@ static struct number_map_slot *slot_of(const struct number_map *map, uint64_t ke
 static enum status grow(struct number_map *map)
 {
     struct number_map larger = {.capacity = map->capacity ? 2 * map->capacity : SLOTS_MIN,
-                                .count = map->count};
+                                .count = map->count,
+                                .key = map->capacity ? map->key : secret_hash_draw()};
     larger.slots = malloc(larger.capacity * sizeof *larger.slots);
     if (!larger.slots)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for a table of %zu numbers",

@@ -4,11 +4,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "coordinator/text/secret_hash.h"
 #include "proto/status.h"
 
 /* {0} is an empty map. The caller owns the struct, the map owns `slots`. */
 struct number_map {
     struct number_map_slot *slots; /* open addressing, at most half full; NULL where empty */
+    struct secret_hash_key key;    /* drawn with the first of them */
     size_t count;
     size_t capacity;
 };

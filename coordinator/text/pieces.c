@@ -80,7 +80,8 @@ static enum status fill(struct pieces *pieces, const struct token_table *table,
     for (int32_t id = 0; id < vocab_count(vocab); id++)
         TRY(take_character(pieces, vocab_token(vocab, id), id));
     for (size_t i = 0; i < merges->count; i++)
-        TRY(take_neighbours(pieces, vocab_token(vocab, merges->merges[i].result)));
+        if (i == 0 || merges->merges[i].result != merges->merges[i - 1].result)
+            TRY(take_neighbours(pieces, vocab_token(vocab, merges->merges[i].result)));
     pieces->spaces_begin_words = vocab_metaspace_splits(vocab);
     return bpe_create(&pieces->bpe, merges->merges, merges->count, NULL);
 }

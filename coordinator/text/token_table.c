@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/text/secret_hash.h"
 #include "coordinator/text/turn_mark.h"
 #include "proto/model/vocab.h"
 
@@ -21,6 +22,7 @@ struct token_table {
      * addressing, at most half full. */
     int32_t *slots;
     uint32_t mask;
+    struct secret_hash_key key;
     int32_t count;
     char *bytes;    /* all tokens side by side */
     size_t *starts; /* [count + 1] into bytes */
@@ -111,16 +113,6 @@ static int32_t piece_byte(const struct vocab_token *token)
     return high && low ? (int32_t)((high - digits) * 16 + (low - digits)) : NONE;
 }
 
-/* FNV-1a. */
-static const uint64_t HASH_SEED = 0xCBF29CE484222325u;
-
-static uint64_t hash_more(uint64_t hash, const char *text, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++)
-        hash = (hash ^ (uint8_t)text[i]) * 0x100000001B3u;
-    return hash;
-}
-
 static bool spelt(const struct vocab_token *token, const char *first, size_t first_bytes,
                   const char *second, size_t second_bytes)
 {
@@ -133,9 +125,8 @@ static bool spelt(const struct vocab_token *token, const char *first, size_t fir
 static int32_t *slot_of(const struct token_table *table, const char *first, size_t first_bytes,
                         const char *second, size_t second_bytes)
 {
-    uint64_t hash = hash_more(HASH_SEED, first, first_bytes);
-    hash = hash_more(hash, second, second_bytes);
-    uint32_t place = (uint32_t)(hash ^ hash >> 32) & table->mask;
+    const uint64_t hash = secret_hash_text(&table->key, first, first_bytes, second, second_bytes);
+    uint32_t place = (uint32_t)hash & table->mask;
     for (;;) {
         int32_t *slot = &table->slots[place];
         if (*slot == NONE)
@@ -203,6 +194,7 @@ enum status token_table_create(struct token_table **table, const struct vocab *v
     created->is_pieces = text_view_is(vocab_kind(vocab), "llama");
     created->count = count;
     created->mask = (uint32_t)(slots - 1);
+    created->key = secret_hash_draw();
     created->slots = malloc(slots * sizeof *created->slots);
     created->bytes = malloc(bytes);
     created->starts = malloc(((size_t)count + 1) * sizeof *created->starts);
@@ -261,8 +253,7 @@ int32_t token_table_find_byte(const struct token_table *table, uint8_t byte)
 /* The slot of the word, or the empty one where it would be. */
 static int32_t *word_slot_of(const struct token_table *table, const char *word, size_t bytes)
 {
-    uint64_t hash = hash_more(HASH_SEED, word, bytes);
-    uint32_t place = (uint32_t)(hash ^ hash >> 32) & table->mask;
+    uint32_t place = (uint32_t)secret_hash_text(&table->key, word, bytes, "", 0) & table->mask;
     for (;;) {
         int32_t *slot = &table->slots[place];
         if (*slot == NONE)

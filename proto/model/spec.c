@@ -253,6 +253,7 @@ struct model_shape spec_shape(const struct model_spec *spec, int64_t weights_byt
         .output_bias = spec->output_bias,
         .mlp_bias = spec->mlp_bias,
         .qk_norm = spec->qk_norm,
+        .qk_norm_joined = spec->qk_norm_joined,
         .other_rope = spec->other_rope,
         .kv_first = spec->kv_first,
         .kv_all = spec->kv_all,

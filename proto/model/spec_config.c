@@ -273,8 +273,11 @@ static enum status read_window(struct model_spec *spec, const struct json_place 
     else if (is_late)
         first = LATE_WINDOWS_FIRST;
     int64_t period = architecture->window_period;
-    if (period > 0 && json_place_get(config, "sliding_window_pattern"))
-        TRY(json_place_integer(config, &period, "sliding_window_pattern", 1, MODEL_LAYERS_MAX));
+    /* transformers saves it under another name than that which it reads */
+    static const char *const periods[] = {"_sliding_window_pattern", "sliding_window_pattern"};
+    for (size_t k = 0; k < sizeof periods / sizeof periods[0]; k++)
+        if (period > 0 && json_place_get(config, periods[k]))
+            TRY(json_place_integer(config, &period, periods[k], 1, MODEL_LAYERS_MAX));
     for (int64_t layer = first; layer < spec->layers; layer++)
         if (period == 0 || (layer + 1) % period != 0)
             model_window_cover(&spec->window, layer);

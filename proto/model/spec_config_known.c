@@ -40,7 +40,6 @@ static const char *const known[] = {
     "rope_scaling",
     "rope_theta",
     "sliding_window",
-    "string_config",
     "tie_word_embeddings",
     "torch_dtype",
     "use_bidirectional_attention",
@@ -95,9 +94,18 @@ static const struct {
     {"attn_logit_softcapping", OF(caps_scores)},   {"final_logit_softcapping", OF(caps_logits)},
 };
 
+enum { KNOWN = sizeof known / sizeof known[0], OF_SOME = sizeof of_some / sizeof of_some[0] };
+
+const char *spec_config_known_key(int place)
+{
+    if (place < KNOWN)
+        return known[place];
+    return place < KNOWN + OF_SOME ? of_some[place - KNOWN].key : NULL;
+}
+
 static bool is_of_all(const char *key)
 {
-    for (size_t k = 0; k < sizeof known / sizeof known[0]; k++)
+    for (size_t k = 0; k < KNOWN; k++)
         if (strcmp(key, known[k]) == 0)
             return true;
     return false;
@@ -111,7 +119,7 @@ static enum key_kind kind_of(const char *key, const struct architecture *archite
     static const char zeros[16];
     if (is_of_all(key))
         return KEY_READ;
-    for (size_t k = 0; k < sizeof of_some / sizeof of_some[0]; k++)
+    for (size_t k = 0; k < OF_SOME; k++)
         if (strcmp(key, of_some[k].key) == 0)
             return memcmp((const char *)architecture + of_some[k].offset, zeros,
                           of_some[k].bytes) != 0

@@ -150,6 +150,17 @@ static const struct kind kinds[] = {
 
 enum { KINDS = sizeof kinds / sizeof kinds[0], KEYS = sizeof kinds->keys / sizeof *kinds->keys };
 
+const char *spec_config_rope_key(const char **name, int place)
+{
+    for (int k = 0; k < KINDS; k++)
+        for (int i = 0; i < KEYS && kinds[k].keys[i]; i++)
+            if (place-- == 0) {
+                *name = kinds[k].name;
+                return kinds[k].keys[i];
+            }
+    return NULL;
+}
+
 static bool knows(const struct kind *kind, const char *key)
 {
     bool known = strcmp(key, "type") == 0 || strcmp(key, "rope_type") == 0 ||

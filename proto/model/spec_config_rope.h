@@ -11,3 +11,7 @@
 MUST_CHECK enum status spec_config_rope_read(struct model_spec *spec,
                                              const struct json_place *config,
                                              const struct architecture *architecture);
+
+/* A key of one kind of scaling, and the kind's name, by its place in the list of all; NULL behind
+ * the last. For tests. */
+const char *spec_config_rope_key(const char **name, int place);

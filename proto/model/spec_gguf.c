@@ -44,6 +44,7 @@ static const struct neutral_key {
     const char *what;
 } neutral_keys[] = {
     {"expert_count", 0, "a mixture of experts"},
+    {"use_parallel_residual", 0, "attention beside the feed-forward part"},
     {"attention.causal", 1, "attention that is not causal"},
     {"attention.clamp_kqv", 0, "clamped queries, keys and values"},
     {"attention.max_alibi_bias", 0, "ALiBi"},

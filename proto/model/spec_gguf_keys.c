@@ -49,7 +49,8 @@ enum status spec_gguf_keys_float_or(double *value, const struct spec_gguf_keys *
                : STATUS_OK;
 }
 
-/* Behind the architecture's name; those of rope are checked where they are read. */
+/* Behind the architecture's name: what is read, or refused unless it is neutral, or changes
+ * nothing here. */
 static const char *const known[] = {
     "block_count",
     "context_length",
@@ -76,14 +77,41 @@ static const char *const known[] = {
     "logit_scale",
     "embedding_scale",
     "residual_scale",
+    "rope.dimension_count",
+    "rope.freq_base",
+    "rope.freq_base_swa",
+    "rope.scale_linear",
+    "rope.scaling.type",
+    "rope.scaling.factor",
+    "rope.scaling.original_context_length",
+    "rope.scaling.attn_factor",
+    "rope.scaling.finetuned",
+    "rope.scaling.yarn_ext_factor",
+    "rope.scaling.yarn_attn_factor",
+    "rope.scaling.yarn_beta_fast",
+    "rope.scaling.yarn_beta_slow",
+    "rope.scaling.yarn_log_multiplier",
 };
+
+enum { KNOWN = sizeof known / sizeof known[0] };
+
+const char *spec_gguf_keys_known(int place)
+{
+    return place < KNOWN ? known[place] : NULL;
+}
 
 static bool is_known(struct text_view rest)
 {
-    for (size_t k = 0; k < sizeof known / sizeof known[0]; k++)
+    for (int k = 0; k < KNOWN; k++)
         if (text_view_is(rest, known[k]))
             return true;
-    return rest.bytes > 5 && memcmp(rest.text, "rope.", 5) == 0;
+    return false;
+}
+
+/* The base of layers with a window is read where they have one of their own. */
+static bool is_of_others(struct text_view rest, const struct architecture *architecture)
+{
+    return text_view_is(rest, "rope.freq_base_swa") && architecture->local_base == 0;
 }
 
 enum status spec_gguf_keys_check(const struct spec_gguf_keys *keys)
@@ -96,6 +124,10 @@ enum status spec_gguf_keys_check(const struct spec_gguf_keys *keys)
         if (pair->key.bytes <= bytes || memcmp(pair->key.text, start.text, bytes) != 0)
             continue;
         const struct text_view rest = {pair->key.text + bytes, pair->key.bytes - bytes};
+        if (is_of_others(rest, keys->architecture))
+            return gguf_fail(keys->gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
+                             "key %.*s is not supported in this architecture", (int)pair->key.bytes,
+                             pair->key.text);
         if (is_known(rest))
             continue;
         if (spec_key_may_matter(rest))

@@ -23,6 +23,9 @@ struct spec_gguf_key spec_gguf_key(const struct spec_gguf_keys *keys, const char
  * UNIMPLEMENTED by its name; the others that are not known are logged, in one line. */
 MUST_CHECK enum status spec_gguf_keys_check(const struct spec_gguf_keys *keys);
 
+/* What spec_gguf_keys_check knows, by its place in the list; NULL behind the last. For tests. */
+const char *spec_gguf_keys_known(int place);
+
 /* NULL where the file does not have it. */
 const struct gguf_pair *spec_gguf_keys_find(const struct spec_gguf_keys *keys, const char *rest);
 

@@ -1,5 +1,5 @@
-/* Owns the reading of rope's facts from a GGUF file. Promises that every key of rope is understood
- * or refused by its name. */
+/* Owns the reading of rope's facts from a GGUF file. Promises that every key of rope that
+ * spec_gguf_keys_check lets through is understood or refused by its name. */
 #include "proto/model/spec_gguf_rope.h"
 
 #include <string.h>
@@ -7,38 +7,6 @@
 #include "proto/model/ggml_type.h"
 
 static const char freqs_name[] = "rope_freqs.weight";
-
-/* A key of rope that is not known could change the frequencies. */
-static enum status check_rope_keys(const struct spec_gguf_keys *file)
-{
-    static const char *const known[] = {"dimension_count",
-                                        "freq_base",
-                                        "scale_linear",
-                                        "scaling.type",
-                                        "scaling.factor",
-                                        "scaling.original_context_length",
-                                        "scaling.attn_factor",
-                                        "scaling.finetuned",
-                                        "scaling.yarn_ext_factor",
-                                        "scaling.yarn_attn_factor",
-                                        "scaling.yarn_beta_fast",
-                                        "scaling.yarn_beta_slow",
-                                        "scaling.yarn_log_multiplier"};
-    const struct spec_gguf_key start = spec_gguf_key(file, "rope.");
-    size_t bytes = strlen(start.text);
-    for (int i = 0; i < gguf_pair_count(file->gguf); i++) {
-        const struct gguf_pair *pair = gguf_pair(file->gguf, i);
-        bool is_known = pair->key.bytes < bytes || memcmp(pair->key.text, start.text, bytes) != 0;
-        const struct text_view rest = {pair->key.text + bytes, pair->key.bytes - bytes};
-        for (size_t k = 0; !is_known && k < sizeof known / sizeof known[0]; k++)
-            is_known = text_view_is(rest, known[k]);
-        is_known |= file->architecture->local_base > 0 && text_view_is(rest, "freq_base_swa");
-        if (!is_known)
-            return gguf_fail(file->gguf, pair->offset, STATUS_UNIMPLEMENTED, "unsupported-key",
-                             "key %.*s is not supported", (int)pair->key.bytes, pair->key.text);
-    }
-    return STATUS_OK;
-}
 
 /* A factor without a type is linear scaling, as llama.cpp reads it. */
 static enum status read_scaling_kind(struct spec_rope *rope, const struct spec_gguf_keys *file)
@@ -103,7 +71,6 @@ static enum status read_scaling(struct spec_rope *rope, const struct spec_gguf_k
                                 int trained_tokens)
 {
     double attention;
-    TRY(check_rope_keys(file));
     TRY(read_scaling_kind(rope, file));
     if (rope->scaling == MODEL_ROPE_YARN) {
         TRY(read_yarn(rope, file, trained_tokens));

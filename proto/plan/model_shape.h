@@ -24,11 +24,12 @@ struct model_shape {
     int64_t trained_tokens;
     int64_t weights_bytes; /* as re-laid at load */
     struct model_window window;
-    bool qkv_bias;    /* queries, keys and values have biases */
-    bool output_bias; /* attention's output has */
-    bool mlp_bias;    /* gate, up and down have */
-    bool qk_norm;     /* each head of queries and keys is normalised before it is rotated */
-    bool other_rope;  /* some layers rotate otherwise than the rest: two tables a row */
+    bool qkv_bias;       /* queries, keys and values have biases */
+    bool output_bias;    /* attention's output has */
+    bool mlp_bias;       /* gate, up and down have */
+    bool qk_norm;        /* each head of queries and keys is normalised before it is rotated */
+    bool qk_norm_joined; /* ... or all heads of a token together */
+    bool other_rope;     /* some layers rotate otherwise than the rest: two tables a row */
     /* Of a slice (tensor_slice.h): its KV heads are [kv_first, kv_first + kv_heads) of kv_all. */
     int64_t kv_first, kv_all; /* 0: all are here */
 };

@@ -24,10 +24,30 @@ static enum status needed(int64_t *bytes, const struct tensor_fit_request *reque
     return STATUS_OK;
 }
 
-static bool is_allowed(const struct tensor_fit_request *request, int places)
+static bool is_allowed(const struct model_shape *shape, int ranks, int places)
 {
-    return request->ranks % places == 0 && places <= request->shape->heads &&
-           places <= request->shape->ffn;
+    return ranks % places == 0 && places <= shape->heads && places <= shape->ffn &&
+           places <= CHOICE_TENSOR_MAX;
+}
+
+enum status tensor_fit_check(const struct model_shape *shape, int tensor, int ranks)
+{
+    int fits = tensor;
+    if (tensor > 1 && shape->qk_norm_joined)
+        return fail(STATUS_UNIMPLEMENTED,
+                    "--mesh tensor=%d: the model normalises queries and keys over all heads "
+                    "together, which workers that have some of the heads do not compute; use "
+                    "--mesh sequence=%d",
+                    tensor, ranks);
+    if (is_allowed(shape, ranks, tensor))
+        return STATUS_OK;
+    while (!is_allowed(shape, ranks, fits))
+        fits--;
+    return fail(STATUS_INVALID_ARGUMENT,
+                "--mesh tensor=%d: the model has %lld query heads and %lld feed-forward columns, "
+                "and each place of the axis needs one of both; over %d workers tensor=%d,"
+                "sequence=%d is the longest that fits",
+                tensor, (long long)shape->heads, (long long)shape->ffn, ranks, fits, ranks / fits);
 }
 
 enum status tensor_fit_find(struct tensor_fit *fit, const struct tensor_fit_request *request)
@@ -40,7 +60,7 @@ enum status tensor_fit_find(struct tensor_fit *fit, const struct tensor_fit_requ
                          places <= CHOICE_TENSOR_MAX;
          places++) {
         int64_t bytes;
-        if (!is_allowed(request, places))
+        if (!is_allowed(request->shape, request->ranks, places))
             continue;
         TRY(needed(&bytes, request, places));
         if (bytes < best.needed_bytes) {

@@ -22,6 +22,10 @@ struct tensor_fit_request {
     void *context;
 };
 
+/* Whether a model can be cut for a tensor axis that was asked for, of so many ranks, which it
+ * divides. INVALID_ARGUMENT says which mesh would do; UNIMPLEMENTED, of norms over all heads. */
+MUST_CHECK enum status tensor_fit_check(const struct model_shape *shape, int tensor, int ranks);
+
 struct tensor_fit {
     int tensor; /* the shortest axis that fits; where none does, the one that needs least */
     int64_t

@@ -67,6 +67,9 @@ class Mesh(unittest.TestCase):
                 self.assertLessEqual(rank["peak_resident_bytes"], rank["memory_bytes"] + rank["base_bytes"], mesh)
         threads = self.answer("--mesh", "tensor=2", "--transport", "loopback")
         self.assertEqual(threads["token_ids"], one["token_ids"])
+        planned = sum(rank["memory_bytes"] for rank in threads["ranks"])
+        for rank in threads["ranks"]:  # they are threads of one process
+            self.assertLessEqual(rank["peak_resident_bytes"], planned + rank["base_bytes"])
 
     def test_scores_are_the_same_within_rounding(self):
         text = self.model + ".txt"
@@ -106,12 +109,20 @@ class Mesh(unittest.TestCase):
                                        (("--mesh", "tensor"), 2, "places of the axes"),
                                        (("--mesh", "tensor=0"), 2, "places of the axes"),
                                        (("--mesh", "tensor=2,tensor=2"), 2, "places of the axes"),
-                                       (("--mesh", "tensor=5"), None, "query heads")):
+                                       (("--mesh", "tensor=2", "--device", "cuda"), None, "on GPUs do not share out")):
             result = self.longhaul("run", "--prompt", "a", *arguments)
             self.assertIn(words, result.stderr)
             self.assertNotEqual(result.returncode, 0)
             if code:
                 self.assertEqual(result.returncode, code, result.stderr)
+
+    def test_a_mesh_that_the_model_does_not_fit_is_refused_before_anything_starts(self):
+        for command in (("run", "--prompt", "a"), ("plan", "--prompt-tokens", "100")):
+            result = self.longhaul(*command, "--mesh", "tensor=20")
+            self.assertEqual(result.returncode, 65, result.stderr)
+            self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+            self.assertIn("the model has 4 query heads and 96 feed-forward columns", result.stderr)
+            self.assertIn("over 20 workers tensor=4,sequence=5 is the longest that fits", result.stderr)
 
     def test_a_rank_that_dies_takes_its_group_with_it(self):
         process = subprocess.Popen(

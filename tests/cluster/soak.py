@@ -1,4 +1,4 @@
-"""soak BIN TESTS [--seconds S] [--growth MIB]: row F25 of the contract. A coordinator answers batches, single requests, some that
+"""soak BIN TESTS [--seconds S] [--growth MIB] [--samples FILE]: row F25 of the contract. A coordinator answers batches, single requests, some that
 are cancelled, and a document now and then, over and over. After a third of the time its descriptors and threads may not grow any
 more, its memory by --growth at most (the contract: 1 MiB in an hour), and at the end no request holds anything.
 The store may keep 1 MiB of its database's pages, which are all in use after a third of the time: at its standard, 64 MiB, it
@@ -20,6 +20,7 @@ parser.add_argument("bin")
 parser.add_argument("tests")
 parser.add_argument("--seconds", type=float, default=3600)
 parser.add_argument("--growth", type=float, default=1, help="MiB, after the first third")
+parser.add_argument("--samples", help="a file for what was measured, a JSON array a round")
 options = parser.parse_args()
 LINES, SPARE = 40, 4  # descriptors and threads that come and go
 STORE_CACHE_BYTES = 1 << 20
@@ -94,6 +95,9 @@ class Soak:
         while time.monotonic() - begin < options.seconds:
             self.turn()
             self.sample(begin)
+            if options.samples:
+                with open(options.samples, "a", encoding="ascii") as file:
+                    file.write(json.dumps(self.samples[-1]) + "\n")
 
     def held(self):
         """What requests hold once there are none."""

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/jinja/jinja_json.h"
 #include "coordinator/jinja/jinja_template.h"
 #include "proto/utf8_check.h"
+#include "tests/support/jinja_json.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { MARK = 0x01 };

@@ -118,6 +118,22 @@ static void expect_refusal(struct rank ranks[RANKS], const char *words)
     assert_non_null(strstr(ranks[0].said, words));
 }
 
+static void a_mesh_that_the_model_does_not_take_is_refused(void **state)
+{
+    (void)state;
+    struct rank ranks[RANKS];
+    set(ranks, model, 0);
+    for (int rank = 0; rank < RANKS; rank++)
+        ranks[rank].args.asked.tensor = RANKS;
+    lay_out(ranks);
+    assert_int_equal(ranks[0].status, STATUS_OK);
+    for (int rank = 0; rank < RANKS; rank++)
+        ranks[rank].args.model = joined;
+    lay_out(ranks);
+    assert_int_equal(ranks[0].status, STATUS_UNIMPLEMENTED);
+    assert_non_null(strstr(ranks[0].said, "normalises queries and keys over all heads"));
+}
+
 static void ranks_that_were_started_unlike_are_refused(void **state)
 {
     (void)state;
@@ -152,6 +168,7 @@ int main(void)
         cmocka_unit_test(the_tensor_axis_is_as_long_as_memory_asks_for),
         cmocka_unit_test(rank_0s_word_counts),
         cmocka_unit_test(norms_over_all_heads_stay_whole),
+        cmocka_unit_test(a_mesh_that_the_model_does_not_take_is_refused),
         cmocka_unit_test(ranks_that_were_started_unlike_are_refused),
     };
     struct tiny_model_shape other = tiny;

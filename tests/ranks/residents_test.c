@@ -50,7 +50,7 @@ static const char *const methods[] = {
 enum { METHODS = sizeof methods / sizeof methods[0] };
 
 static struct model_fixture fixture = {
-    .shape = {.layers = 2, .hidden = 32, .heads = 2, .kv_heads = 2, .head_dim = 16, .ffn = 32},
+    .shape = {.layers = 2, .hidden = 32, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 32},
     .tokens = CONTEXT + TEXTS};
 static const struct engine_gpus *gpus; /* NULL: on the CPU */
 
@@ -92,6 +92,8 @@ struct kept {
 /* What ranks share: rank 0 writes a run's task before it admits the run. */
 struct game {
     int ranks, turns;
+    int tensor; /* places of the tensor axis, which divide the ranks */
+    struct model_shape shape;
     struct random random;
     struct task tasks[RUNS_MOST];
     atomic_int admitted; /* runs, numbered from 1 */
@@ -219,9 +221,8 @@ static enum status choose(struct request_choice *choice, struct player *player, 
         .weights = weighed ? &weights : NULL,
     };
     struct choice made;
-    TRY(method_parse(&wanted.method, methods[method],
-                     engine_shape(player->engine)->trained_tokens));
-    TRY(chooser_choose(&made, &wanted, engine_shape(player->engine), &costs));
+    TRY(method_parse(&wanted.method, methods[method], player->game->shape.trained_tokens));
+    TRY(chooser_choose(&made, &wanted, &player->game->shape, &costs));
     *choice = made.request;
     choice->decode_home = !gpus && group->workers > 1 && random_between(random, 0, 4) == 0;
     if (choice->decode_home)
@@ -229,9 +230,14 @@ static enum status choose(struct request_choice *choice, struct player *player, 
     return STATUS_OK;
 }
 
-static bool is_sharded(const struct request_choice *choice, int ranks)
+static int workers_of(const struct game *game)
 {
-    return ranks == 1 || choice->queries == CHOICE_SHARDED;
+    return game->ranks / game->tensor;
+}
+
+static bool is_sharded(const struct request_choice *choice, int workers)
+{
+    return workers == 1 || choice->queries == CHOICE_SHARDED;
 }
 
 /* ---- the game ---- */
@@ -249,7 +255,7 @@ static enum status keep_one(struct player *player, struct kept *before)
     const int64_t least = before ? player->game->tasks[before->run].count : 2;
     task.count = random_between(random, least, CONTEXT - ANSWER_MOST - 40);
     task.goes_on_from = before ? (uint64_t)before->run : 0;
-    kept.sharded = kept.sharded && is_sharded(&task.choice, player->game->ranks);
+    kept.sharded = kept.sharded && is_sharded(&task.choice, workers_of(player->game));
     TRY(admit(player, &kept.run, &task));
     TRY(step_until_done(player, kept.run));
     const struct run *run = &player->runs[kept.run];
@@ -297,8 +303,8 @@ static enum status ask(struct player *player, const struct kept *kept)
     task.goes_on_from = 0;
     TRY(admit(player, &question->anew, &task));
     /* Bits do not hang on the owners of keys, on CPUs. */
-    question->same_bits = kept->sharded && is_sharded(&task.choice, player->game->ranks) &&
-                          (!gpus || player->game->ranks == 1);
+    question->same_bits = kept->sharded && is_sharded(&task.choice, workers_of(player->game)) &&
+                          (!gpus || workers_of(player->game) == 1);
     return STATUS_OK;
 }
 
@@ -323,7 +329,7 @@ static bool is_near(float asked, float anew, bool same_bits)
 
 /* Several ranks merge a decoded token's states by the owners of keys, which differ: but for the
  * first token its bits do. */
-static bool said_alike(const struct run *asked, const struct run *anew, bool same_bits, int ranks)
+static bool said_alike(const struct run *asked, const struct run *anew, bool same_bits, int workers)
 {
     if (asked->said_count != anew->said_count)
         return false;
@@ -332,7 +338,7 @@ static bool said_alike(const struct run *asked, const struct run *anew, bool sam
         const struct logprobs *b = &anew->said[t];
         if (a->ids[0] != b->ids[0])
             return b->likeliest[0] - b->likeliest[1] <= tolerance()->margin;
-        if (!is_near(a->chosen, b->chosen, same_bits && (ranks == 1 || t == 0)))
+        if (!is_near(a->chosen, b->chosen, same_bits && (workers == 1 || t == 0)))
             return false;
     }
     return true;
@@ -358,7 +364,7 @@ static enum status judge(struct player *player, const struct question *question)
     const int64_t alike = task->count < there ? task->count : there;
     const int64_t reused = alike - (task->kind == ENGINE_SCORE || task->count <= there);
     bool right = asked->status == STATUS_OK && anew->status == STATUS_OK;
-    right &= said_alike(asked, anew, question->same_bits, player->game->ranks);
+    right &= said_alike(asked, anew, question->same_bits, workers_of(player->game));
     right &= scored_alike(asked, anew, question->same_bits);
     right &= asked->result.cached_tokens == reused && anew->result.cached_tokens == 0;
     right &= asked->result.prefilled_tokens == task->count - reused;
@@ -426,8 +432,8 @@ static enum status lead(struct player *player)
         TRY(judge_done(player));
     }
     TRY(end_game(player));
-    printf("%d ranks: %d runs, %d questions\n", player->game->ranks,
-           atomic_load(&player->game->admitted), player->judged);
+    printf("%d ranks, tensor %d: %d runs, %d questions\n", player->game->ranks,
+           player->game->tensor, atomic_load(&player->game->admitted), player->judged);
     expect_on_rank(&(struct transport){0}, player->judged > player->game->turns / 20);
     return STATUS_OK;
 }
@@ -447,6 +453,8 @@ static enum status make_engine(struct player *player, struct transport *t)
     struct model *model;
     options.group.sequences = SEQUENCES;
     options.group.pool_slots = POOL_SLOTS;
+    options.group.workers = workers_of(player->game);
+    options.group.tensor = player->game->tensor;
     options.source = (struct engine_source){player, find_run};
     TRY(model_open(&model, fixture.path));
     const enum status status = engine_create(&player->engine, model, t, &options);
@@ -553,6 +561,16 @@ static enum status play_refusals(struct transport *t, void *context)
     return play_by(t, context, refuse);
 }
 
+/* As all ranks see the model, whose slices may differ. */
+static enum status whole_shape(struct model_shape *shape)
+{
+    struct model *model;
+    TRY(model_open(&model, fixture.path));
+    *shape = spec_shape(model_spec(model), 0);
+    model_close(model);
+    return STATUS_OK;
+}
+
 /* ---- the tests ---- */
 
 static enum status open_streams(struct transport **t, void *context)
@@ -567,7 +585,7 @@ static void close_streams(void *context)
     cuda_streams_close(&((struct player *)context)->streams);
 }
 
-static void on_ranks(int ranks, int turns, ranks_function *function)
+static void on_mesh(int ranks, int tensor, int turns, ranks_function *function)
 {
     static const struct ranks_setting setting = {open_streams, close_streams};
     struct game *game = calloc(1, sizeof *game);
@@ -575,6 +593,8 @@ static void on_ranks(int ranks, int turns, ranks_function *function)
     void *contexts[MOST_RANKS];
     assert_non_null(game);
     game->ranks = ranks;
+    game->tensor = tensor;
+    assert_int_equal(whole_shape(&game->shape), STATUS_OK);
     game->turns = turns;
     game->random.state = SEED;
     for (int rank = 0; rank < ranks; rank++) {
@@ -584,6 +604,11 @@ static void on_ranks(int ranks, int turns, ranks_function *function)
     }
     assert_int_equal(ranks_run_in(ranks, NULL, &setting, function, contexts), STATUS_OK);
     free(game);
+}
+
+static void on_ranks(int ranks, int turns, ranks_function *function)
+{
+    on_mesh(ranks, 1, turns, function);
 }
 
 static void what_goes_on_says_what_is_read_anew(void **state)
@@ -598,6 +623,16 @@ static void and_on_several_ranks(void **state)
     (void)state;
     for (int ranks = 2; ranks <= (gpus ? 2 : MOST_RANKS); ranks++)
         on_ranks(ranks, gpus ? 200 : 500, play);
+}
+
+/* Weights shared out, also where heads are not alike on all ranks; beside two workers, too. */
+static void and_over_a_tensor_axis(void **state)
+{
+    (void)state;
+    for (int tensor = 2; !gpus && tensor <= 3; tensor++)
+        on_mesh(tensor, tensor, 250, play);
+    if (!gpus)
+        on_mesh(MOST_RANKS, 2, 150, play);
 }
 
 static void a_method_that_forgets_holds_its_window(void **state)
@@ -619,6 +654,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_goes_on_says_what_is_read_anew),
         cmocka_unit_test(and_on_several_ranks),
+        cmocka_unit_test(and_over_a_tensor_axis),
         cmocka_unit_test(a_method_that_forgets_holds_its_window),
         cmocka_unit_test(what_is_not_the_residents_is_refused),
     };

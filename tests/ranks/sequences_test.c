@@ -34,7 +34,7 @@ enum {
 };
 
 static struct model_fixture fixture = {
-    .shape = {.layers = 2, .hidden = 32, .heads = 2, .kv_heads = 1, .head_dim = 16, .ffn = 32},
+    .shape = {.layers = 2, .hidden = 32, .heads = 4, .kv_heads = 2, .head_dim = 16, .ffn = 32},
     .tokens = CONTEXT};
 static const struct engine_gpus *gpus; /* NULL: on the CPU */
 
@@ -66,6 +66,8 @@ struct game {
     const char *kernels;
     bool int8_cache;
     int ranks, threads, turns;
+    int tensor; /* places of the tensor axis, which divide the ranks */
+    struct model_shape shape;
     struct random random;
     struct template templates[TEMPLATES];
     int template_of[RUNS_MOST];
@@ -139,7 +141,8 @@ static void take_end(void *context, enum status status, const struct engine_resu
 
 /* ---- requests ---- */
 
-static enum status make_template(struct template *template, const struct engine *engine, int which)
+static enum status make_template(struct template *template, const struct engine *engine,
+                                 const struct model_shape *shape, int which)
 {
     const bool in_a_ring = which == IN_A_RING;
     static const char *const methods[] = {
@@ -166,8 +169,8 @@ static enum status make_template(struct template *template, const struct engine 
     struct choice choice;
     if (wanted.queries == CHOICE_REPLICATED)
         wanted.stage_tokens = 64;
-    TRY(method_parse(&wanted.method, methods[which % 7], engine_shape(engine)->trained_tokens));
-    TRY(chooser_choose(&choice, &wanted, engine_shape(engine), &costs));
+    TRY(method_parse(&wanted.method, methods[which % 7], shape->trained_tokens));
+    TRY(chooser_choose(&choice, &wanted, shape, &costs));
     template->choice = choice.request;
     template->choice.context_tokens = 25 + 15 * which;
     template->request = (struct engine_request){
@@ -284,8 +287,9 @@ static enum status share(struct player *player, struct engine *engine)
     const struct {
         int template;
         int64_t cached_tokens;
-    } reads[] = {
-        {IN_STAGES, 0}, {IN_STAGES, WHOLE}, {IN_A_RING, player->game->ranks > 1 ? 0 : WHOLE}};
+    } reads[] = {{IN_STAGES, 0},
+                 {IN_STAGES, WHOLE},
+                 {IN_A_RING, player->game->ranks > player->game->tensor ? 0 : WHOLE}};
     for (size_t r = 0; r < sizeof reads / sizeof reads[0]; r++) {
         struct run *run;
         TRY(run_alone(player, engine, &run, reads[r].template, false));
@@ -399,12 +403,17 @@ static enum status make_engine(struct engine **engine, struct player *player, st
     options.threads = player->game->threads;
     options.group.sequences = SEQUENCES;
     options.group.pool_slots = POOL_SLOTS;
+    options.group.workers = t->size / player->game->tensor;
+    options.group.tensor = player->game->tensor;
     options.source = (struct engine_source){player, find_run};
     TRY(model_open(&model, fixture.path));
     enum status status = engine_create(engine, model, t, &options);
+    if (t->rank == 0)
+        player->game->shape = spec_shape(model_spec(model), 0);
     model_close(model);
     for (int which = 0; status == STATUS_OK && t->rank == 0 && which < TEMPLATES; which++)
-        status = make_template(&player->game->templates[which], *engine, which);
+        status =
+            make_template(&player->game->templates[which], *engine, &player->game->shape, which);
     return status;
 }
 
@@ -514,8 +523,8 @@ static void close_streams(void *context)
     cuda_streams_close(&((struct player *)context)->streams);
 }
 
-static void on_ranks_over(bool int8_cache, int ranks, int threads, const char *kernels, int turns,
-                          ranks_function *function)
+static void on_mesh(bool int8_cache, int ranks, int tensor, int threads, const char *kernels,
+                    int turns, ranks_function *function)
 {
     static const struct ranks_setting setting = {open_streams, close_streams};
     struct game *game = calloc(1, sizeof *game);
@@ -525,6 +534,7 @@ static void on_ranks_over(bool int8_cache, int ranks, int threads, const char *k
     game->kernels = kernels;
     game->int8_cache = int8_cache;
     game->ranks = ranks;
+    game->tensor = tensor;
     game->threads = threads;
     game->turns = turns;
     game->random.state = SEED;
@@ -540,7 +550,7 @@ static void on_ranks_over(bool int8_cache, int ranks, int threads, const char *k
 static void on_ranks(int ranks, int threads, const char *kernels, int turns,
                      ranks_function *function)
 {
-    on_ranks_over(false, ranks, threads, kernels, turns, function);
+    on_mesh(false, ranks, 1, threads, kernels, turns, function);
 }
 
 static void each_says_what_it_says_alone(void **state)
@@ -562,8 +572,8 @@ static void and_over_int8_panels(void **state)
 {
     (void)state;
     for (int ranks = 1; !gpus && ranks <= 2; ranks++) {
-        on_ranks_over(true, ranks, 1, "reference", 200, play);
-        on_ranks_over(true, ranks, 1, NULL, 200, play);
+        on_mesh(true, ranks, 1, 1, "reference", 200, play);
+        on_mesh(true, ranks, 1, 1, NULL, 200, play);
     }
 }
 
@@ -572,6 +582,16 @@ static void and_on_several_ranks(void **state)
     (void)state;
     for (int ranks = 2; ranks <= (gpus ? 2 : MOST_RANKS); ranks++)
         on_ranks(ranks, 1, "reference", 300, play);
+}
+
+/* Weights shared out, also where heads are not alike on all ranks; beside two workers, too. */
+static void and_over_a_tensor_axis(void **state)
+{
+    (void)state;
+    for (int tensor = 2; !gpus && tensor <= 3; tensor++)
+        on_mesh(tensor == 3, tensor, tensor, 1, "reference", 150, play);
+    if (!gpus)
+        on_mesh(false, MOST_RANKS, 2, 1, "reference", 100, play);
 }
 
 static void a_rank_that_fails_ends_all(void **state)
@@ -594,6 +614,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(whatever_the_kernels),
         cmocka_unit_test(and_over_int8_panels),
         cmocka_unit_test(and_on_several_ranks),
+        cmocka_unit_test(and_over_a_tensor_axis),
         cmocka_unit_test(a_rank_that_fails_ends_all),
         cmocka_unit_test(requests_found_before_a_failure_end),
     };

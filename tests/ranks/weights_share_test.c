@@ -1,6 +1,10 @@
 /* One copy of the weights for the ranks of a host that can have the same: one rank packs, all read
  * the same bytes, and slices that differ are kept apart. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -40,6 +44,34 @@ static enum status expect_the_same(const struct weights *one, const struct weigh
     return STATUS_OK;
 }
 
+/* Nobody can write into the copy: not through a mapping of it, nor through another descriptor. */
+static enum status expect_read_only(const struct weights_share *share, const struct weights *shared)
+{
+    char path[64], line[512], access[5];
+    const size_t packed = (size_t)weights_matrix(shared, MODEL_ATTN_Q, 0)->packed;
+    const size_t vector = (size_t)weights_vector(shared, MODEL_FFN_NORM, 1);
+    size_t first, end;
+    int found = 0;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", share->store.fd);
+    const int writes = open(path, O_RDWR | O_CLOEXEC);
+    const bool wrote = writes >= 0 && pwrite(writes, "x", 1, 0) >= 0;
+    const int refused = errno;
+    const bool cut = writes >= 0 && ftruncate(writes, 0) == 0;
+    close(writes);
+    if (writes < 0 || wrote || refused != EPERM || cut)
+        return fail(STATUS_INTERNAL, "the copy is not sealed");
+    FILE *maps = fopen("/proc/self/maps", "r");
+    while (maps && fgets(line, sizeof line, maps))
+        if (sscanf(line, "%zx-%zx %4s", &first, &end, access) == 3)
+            for (int i = 0; i < 2; i++) {
+                const size_t at = i ? vector : packed;
+                found += at >= first && at < end && strcmp(access, "r--s") == 0;
+            }
+    if (maps)
+        fclose(maps);
+    return found == 2 ? STATUS_OK : fail(STATUS_INTERNAL, "%d of 2 mappings only read", found);
+}
+
 static void nothing(void *context)
 {
     (void)context;
@@ -62,6 +94,7 @@ static enum status play(struct transport *transport, void *context)
     found->packs[transport->rank] = share.store.packs;
     if (share.sharers != RANKS / tensor || share.store.fd < 0)
         return fail(STATUS_INTERNAL, "%d ranks share", share.sharers);
+    TRY(expect_read_only(&share, shared));
     weights_share_close(&share);
     TRY(weights_create(&alone, model, &slice, kernels_best(), &own));
     TRY(expect_the_same(shared, alone));

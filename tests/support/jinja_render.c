@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "coordinator/jinja/jinja_json.h"
 #include "coordinator/jinja/jinja_template.h"
+#include "tests/support/jinja_json.h"
 
 static json_t *failure(enum status status)
 {

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "coordinator/jinja/jinja_json.h"
 #include "coordinator/jinja/jinja_template.h"
+#include "tests/support/jinja_json.h"
 
 enum { CASES_LEAST = 80, OUT_BYTES = 4096 };
 

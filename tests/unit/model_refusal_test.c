@@ -426,7 +426,7 @@ static void no_key_of_rope_is_ignored(void **state)
         {"llama.rope.scaling.yarn_ext_factor", 0, STATUS_OK, NULL},
         {"llama.rope.scaling.yarn_log_multiplier", 0.1f, STATUS_UNIMPLEMENTED, "log multiplier"},
         {"llama.rope.freq_base_swa", 1e4f, STATUS_UNIMPLEMENTED,
-         "key llama.rope.freq_base_swa is not supported"},
+         "key llama.rope.freq_base_swa is not supported in this architecture"},
         {"llama.rope.scaling.factor", 0, STATUS_OK, NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

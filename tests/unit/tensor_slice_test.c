@@ -1,6 +1,7 @@
 /* How a model is cut along a tensor axis. */
 #include "tests/support/unit.h"
 
+#include "proto/plan/tensor_fit.h"
 #include "proto/plan/tensor_slice.h"
 
 static struct model_shape shape_of(int64_t heads, int64_t kv_heads, int64_t ffn, int64_t block)
@@ -120,12 +121,35 @@ static void more_places_than_there_is_to_share_are_refused(void **state)
     assert_int_equal(tensor_slice_make(&slice, &shape, 0, 0), STATUS_INVALID_ARGUMENT);
 }
 
+static void an_axis_that_does_not_fit_is_refused_with_one_that_does(void **state)
+{
+    (void)state;
+    static const struct {
+        int heads, ffn, tensor, ranks;
+        const char *words; /* NULL: it fits */
+    } cases[] = {
+        {9, 1536, 9, 18, NULL},
+        {9, 1536, 20, 20, "over 20 workers tensor=5,sequence=4 is"},
+        {9, 1536, 11, 11, "over 11 workers tensor=1,sequence=11 is"},
+        {64, 8, 16, 16, "over 16 workers tensor=8,sequence=2 is"},
+        {1024, 4096, 128, 128, "over 128 workers tensor=64,sequence=2 is"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct model_shape shape = shape_of(cases[i].heads, 1, cases[i].ffn, 0);
+        const enum status status = tensor_fit_check(&shape, cases[i].tensor, cases[i].ranks);
+        assert_int_equal(status, cases[i].words ? STATUS_INVALID_ARGUMENT : STATUS_OK);
+        if (cases[i].words)
+            assert_non_null(strstr(status_message(), cases[i].words));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_head_and_column_has_one_place),
         cmocka_unit_test(places_with_fewer_heads_get_more_columns),
         cmocka_unit_test(one_kv_head_goes_to_several_places),
+        cmocka_unit_test(an_axis_that_does_not_fit_is_refused_with_one_that_does),
         cmocka_unit_test(more_places_than_there_is_to_share_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -201,6 +201,22 @@ static enum status take_layer(struct weights *weights, const struct taking *taki
     return STATUS_OK;
 }
 
+/* A copy that is shared was mapped anew, and counts for this process from the first look on. */
+static enum status freeze(const struct weights *weights, const struct taking *taking)
+{
+    const int tensors = model_spec(taking->model)->layers * MODEL_ROLE_COUNT;
+    TRY(arena_freeze(weights->arena, taking->store->fd));
+    for (int t = 0; taking->store->fd >= 0 && t < tensors; t++) {
+        const struct matmul_weights *matrix = &weights->tensors[t].matrix;
+        if (!matrix->packed)
+            continue;
+        touch(matrix->packed,
+              taking->kernels->matmul_packed_bytes(matrix->dtype, matrix->out, matrix->in));
+        taking->store->between(taking->store->context);
+    }
+    return STATUS_OK;
+}
+
 enum status weights_create(struct weights **out, const struct model *model,
                            const struct tensor_slice *slice, const struct kernels *kernels,
                            const struct weights_store *store)
@@ -225,6 +241,8 @@ enum status weights_create(struct weights **out, const struct model *model,
     const struct taking taking = {weights->arena, model, slice, kernels, store};
     for (int layer = 0; layer < spec->layers; layer++)
         TRY_ELSE(take_layer(weights, &taking, layer), destroy);
+    if (store->packs)
+        TRY_ELSE(freeze(weights, &taking), destroy);
     if (spec->tied_output)
         weights->tensors[MODEL_OUTPUT] = weights->tensors[MODEL_TOKEN_EMBD];
     *out = weights;

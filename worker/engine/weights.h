@@ -30,7 +30,8 @@ struct weights_store {
 size_t weights_bytes(const struct model *model, const struct tensor_slice *slice,
                      const struct kernels *kernels);
 
-/* Re-lays those of the slice; `model` may be closed afterwards. UNIMPLEMENTED names a shape that
+/* Re-lays those of the slice, and protects them from being written; `model` may be closed
+ * afterwards. UNIMPLEMENTED names a shape that
  * the kernels do not take. */
 MUST_CHECK enum status weights_create(struct weights **weights, const struct model *model,
                                       const struct tensor_slice *slice,

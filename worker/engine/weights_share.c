@@ -61,7 +61,7 @@ static void make_copy(struct copy *copy, size_t bytes)
     copy->fd = -1;
     if (!is_allowed(bytes + TOKEN_BYTES))
         return;
-    const int fd = memfd_create("longhaul weights", MFD_CLOEXEC);
+    const int fd = memfd_create("longhaul weights", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return;
     if (getrandom(copy->token, TOKEN_BYTES, 0) == TOKEN_BYTES &&

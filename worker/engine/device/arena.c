@@ -3,11 +3,14 @@
 #include "worker/engine/device/arena.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-enum { HUGE_PAGE_BYTES = 2 << 20 };
+enum { HUGE_PAGE_BYTES = 2 << 20, PATH_BYTES = 32 };
 
 struct arena {
     const char *name;
@@ -81,6 +84,38 @@ enum status arena_create_over(struct arena **arena, const char *name, size_t byt
     /* Advice, which counts only where the system lets shared memory have huge pages. */
     (void)madvise(made->start, bytes, MADV_HUGEPAGE);
     *arena = made;
+    return STATUS_OK;
+}
+
+/* The same bytes through a descriptor that cannot write: a mapping that may become one for writing
+ * again keeps a file from being sealed. */
+static bool map_again(const struct arena *arena, int fd)
+{
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    const int reads = open(path, O_RDONLY | O_CLOEXEC);
+    if (reads < 0)
+        return false;
+    const void *mapped =
+        mmap(arena->mapping, arena->bytes, PROT_READ, MAP_SHARED | MAP_FIXED, reads, 0);
+    close(reads);
+    if (mapped == MAP_FAILED)
+        return false;
+    (void)madvise(arena->mapping, arena->bytes, MADV_HUGEPAGE);
+    return true;
+}
+
+enum status arena_freeze(struct arena *arena, int fd)
+{
+    if (arena->bytes == 0)
+        return STATUS_OK;
+    if (fd >= 0 && map_again(arena, fd)) {
+        (void)fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+        return STATUS_OK;
+    }
+    if (mprotect(arena->mapping, arena->mapping_bytes, PROT_READ) != 0)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "protect %zu bytes of %s: %s", arena->bytes,
+                    arena->name, strerror(errno));
     return STATUS_OK;
 }
 

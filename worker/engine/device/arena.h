@@ -20,6 +20,11 @@ MUST_CHECK enum status arena_create(struct arena **arena, const char *name, size
 MUST_CHECK enum status arena_create_over(struct arena **arena, const char *name, size_t bytes,
                                          int fd, bool writes);
 
+/* From now on a write into the arena ends the process. `fd` is that of an arena which was made over
+ * a file, and writes; -1 for others. Where the system can, nobody may write into that file any
+ * more, nor cut it. */
+MUST_CHECK enum status arena_freeze(struct arena *arena, int fd);
+
 /* Accepts NULL. */
 void arena_destroy(struct arena *arena);
 

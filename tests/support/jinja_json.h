@@ -1,4 +1,4 @@
-/* Values from JSON: what a conversation brings, such as tools. */
+/* Template values from JSON: what a conversation brings, such as tools. */
 #pragma once
 
 #include <jansson.h>
@@ -6,7 +6,7 @@
 #include "coordinator/jinja/jinja_value.h"
 #include "proto/status.h"
 
-/* For tests. Texts are borrowed from the JSON, and are not own text. OUT_OF_RANGE for more lists
+/* Texts are borrowed from the JSON, and are not own text. OUT_OF_RANGE for more lists
  * and objects in each other than 64. */
 MUST_CHECK enum status jinja_json_value(struct jinja_value *value, struct jinja_arena *arena,
                                         const json_t *json);

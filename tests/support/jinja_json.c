@@ -1,5 +1,5 @@
 /* Owns the way from JSON to values. */
-#include "coordinator/jinja/jinja_json.h"
+#include "tests/support/jinja_json.h"
 
 #include <string.h>
 
