@@ -475,6 +475,8 @@ enum status errand_begin_run(struct errand *errand)
     run.choice = &choice.message;
     run.n_token_ids = errand->ids.count;
     run.token_ids = errand->ids.ids;
+    run.n_positions = errand->positions ? errand->ids.count : 0;
+    run.positions = (int64_t *)errand->positions; /* only read */
     run.max_tokens = errand->max_tokens;
     answer_request_run(&run, &run_sampling, &errand->asked);
     run.n_stop_ids = errand->asked.ignore_end ? 0 : stop_count;

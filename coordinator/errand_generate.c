@@ -174,7 +174,7 @@ enum status errand_generate_read(struct errand *errand,
     TRY(status);
     errand_client_note(errand->client, log_integer("prompt_tokens", (int64_t)errand->ids.count));
     details->field = NULL;
-    return STATUS_OK;
+    return errand_positions_read(errand, request->positions, request->n_positions);
 }
 
 static enum status begin_text(struct errand *errand, struct detokenizer *detokenizer,

@@ -18,6 +18,7 @@ struct errand {
     char run_id[WORKERS_NAME_BYTES];     /* what the ranks see: never used twice */
     int64_t deadline_ns;
     struct id_list ids;
+    const int64_t *positions; /* [ids.count], the request's; NULL: the indices */
     const Longhaul__V1__PlanOptions *options;
     int64_t max_tokens; /* 0: not asked for, until the plan is made */
     struct answer_request asked;
@@ -72,6 +73,14 @@ MUST_CHECK enum status errand_score_part(const struct errand_client *client,
 
 /* Makes it that part of a call; NULL: a call of its own. */
 void errand_set_part(struct errand *errand, const struct errand_part *part);
+
+/* Takes the positions that a request gives its tokens, whose ids are known. INVALID_ARGUMENT, with
+ * the field, where they do not suit them or the method, or keys would be shared. */
+MUST_CHECK enum status errand_positions_read(struct errand *errand, const int64_t *positions,
+                                             size_t count);
+
+/* Refuses any, of a call in which several prompts go on from one. */
+MUST_CHECK enum status errand_positions_alone(const struct errand_client *client, size_t count);
 
 /* Of the first part: what was read for all of them counts with it. */
 void errand_part_usage(const struct errand *errand, struct group_outcome *outcome);

@@ -84,6 +84,8 @@ static enum status read_score(struct errand *errand, const Longhaul__V1__ScoreRe
         return fail(STATUS_INVALID_ARGUMENT, "text: %zu tokens; a score needs at least 2",
                     errand->ids.count);
     errand->client->details->field = NULL;
+    if (request)
+        return errand_positions_read(errand, request->positions, request->n_positions);
     return STATUS_OK;
 }
 

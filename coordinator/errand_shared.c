@@ -345,6 +345,8 @@ static enum status call(struct shared *shared)
 {
     struct errand *outer = &shared->outer;
     TRY(errand_check_queue(outer));
+    TRY(errand_positions_alone(outer->client, shared->generate ? shared->generate->n_positions
+                                                               : shared->score->n_positions));
     if (shared->generate)
         TRY(errand_generate_read(outer, shared->generate));
     else

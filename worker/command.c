@@ -20,6 +20,21 @@ static enum status copy_ids(struct command *command, const Longhaul__Control__V1
     return STATUS_OK;
 }
 
+static enum status copy_positions(struct command *command, const Longhaul__Control__V1__Run *run)
+{
+    const size_t bytes = run->n_positions * sizeof *command->positions;
+    if (bytes == 0)
+        return STATUS_OK;
+    if (run->n_positions != run->n_token_ids)
+        return fail(STATUS_INVALID_ARGUMENT, "%zu positions for %zu tokens: give one for each",
+                    run->n_positions, run->n_token_ids);
+    command->positions = malloc(bytes);
+    if (!command->positions)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %zu positions", run->n_positions);
+    memcpy(command->positions, run->positions, bytes);
+    return STATUS_OK;
+}
+
 /* Without memory the request runs all the same. */
 static struct trace *make_trace(void)
 {
@@ -88,8 +103,9 @@ static enum status fill(struct command *command, const Longhaul__Control__V1__Ru
     command->max_tokens = run->max_tokens;
     command->min_tokens = run->min_tokens;
     TRY(copy_sampling(command, sampling));
-    command->reuse_prefix =
-        command->kind == ENGINE_GENERATE && !run->no_prefix_reuse; /* scores need every row */
+    command->reuse_prefix = command->kind == ENGINE_GENERATE &&
+                            !run->no_prefix_reuse && /* scores need every row */
+                            run->n_positions == 0;
     command->logprobs = run->logprobs;
     command->likeliest = run->likeliest;
     command->drafts = run->drafts;
@@ -103,6 +119,7 @@ static enum status fill(struct command *command, const Longhaul__Control__V1__Ru
     if (run->deadline_ms > 0)
         command->deadline_ns = clock_after_ms(run->deadline_ms);
     TRY(choice_message_get(&command->choice, run->choice));
+    TRY(copy_positions(command, run));
     return copy_ids(command, run);
 }
 
@@ -133,6 +150,7 @@ void command_destroy(struct command *command)
     free(command->trace);
     block_port_destroy(command->port);
     free(command->ids);
+    free(command->positions);
     free(command);
 }
 
@@ -145,6 +163,7 @@ struct engine_request command_request(const struct command *command)
         .choice = &command->choice.request,
         .ids = command->ids,
         .count = command->count,
+        .positions = command->positions,
         .max_tokens = command->max_tokens,
         .min_tokens = command->min_tokens,
         .sampling = command->sampling,

@@ -26,6 +26,7 @@ struct command {
     struct choice choice;
     int32_t *ids; /* [count], the command's own */
     int64_t count;
+    int64_t *positions; /* [count], the command's own; NULL: none are given */
     int64_t max_tokens;
     int64_t min_tokens;
     struct sampling sampling; /* of the next two */

@@ -123,7 +123,7 @@ static enum status take_turn(struct chat_session *session, const char *text)
         .timeout_ms = server_option_timeout_ms(&options->server, 0),
     };
     TRY(add_user_turn(session, text));
-    generate_request_set(&request, options, conversation_prompt(&session->conversation));
+    TRY(generate_request_set(&request, options, conversation_prompt(&session->conversation)));
     method_option_set(&request.method, session->config);
     request.message.draft = method_option_draft(session->config);
     enum status status = answer_ask(&answer, session->connection.client, &request.message);

@@ -1,5 +1,6 @@
 /* longhaul generate: one prompt by a coordinator that is running already. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/connection.h"
@@ -16,13 +17,15 @@ static enum status answer(const struct generate_options *options, const struct c
     struct generate_request request;
     struct connection connection = {0};
     TRY(prompt_input_read(&prompt, options->prompt_file, options->prompt, options->raw));
-    generate_request_set(&request, options, &prompt.message);
+    enum status status = generate_request_set(&request, options, &prompt.message);
     method_option_set(&request.method, config);
     request.message.draft = method_option_draft(config);
-    enum status status = connection_open(&connection, &options->server, NULL);
+    if (status == STATUS_OK)
+        status = connection_open(&connection, &options->server, NULL);
     if (status == STATUS_OK)
         status = generate_options_ask(options, connection.client, &request, incomplete);
     status = connection_end(&connection, status);
+    free(request.positions);
     prompt_input_deinit(&prompt);
     return status;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "coordinator/cli/answer.h"
+#include "coordinator/cli/position_file.h"
 #include "coordinator/cli/trace_file.h"
 #include "coordinator/sampling_request.h"
 
@@ -31,6 +32,11 @@ static void set_prompt_rows(struct flags_row *rows, struct generate_options *opt
          .type = FLAGS_SWITCH,
          .target = &options->raw,
          .help = "continue the text as it is, without the model's chat form"},
+        {.name = "positions",
+         .type = FLAGS_TEXT,
+         .target = &options->positions_file,
+         .value = "FILE",
+         .help = "where rope sees each token of a --raw prompt: rising whole numbers"},
         {.name = "trace",
          .type = FLAGS_TEXT,
          .target = &options->trace_file,
@@ -263,9 +269,14 @@ enum status generate_options_check(const struct generate_options *options)
     return sampling_request_read(&sampling, &field, &request.sampling);
 }
 
-void generate_request_set(struct generate_request *request, const struct generate_options *options,
-                          Longhaul__V1__Prompt *prompt)
+enum status generate_request_set(struct generate_request *request,
+                                 const struct generate_options *options,
+                                 Longhaul__V1__Prompt *prompt)
 {
+    size_t positions = 0;
+    request->positions = NULL;
+    if (options->positions_file)
+        TRY(position_file_read(&request->positions, &positions, options->positions_file));
     request->message = (Longhaul__V1__GenerateRequest)LONGHAUL__V1__GENERATE_REQUEST__INIT;
     set_sampling(&request->sampling, options);
     set_biases(request, options);
@@ -290,6 +301,9 @@ void generate_request_set(struct generate_request *request, const struct generat
         request->stop[i] = (char *)(size_t)options->stop.texts[i]; /* only read */
     request->message.stop = request->stop;
     request->message.n_stop = options->stop.count;
+    request->message.positions = request->positions;
+    request->message.n_positions = positions;
+    return STATUS_OK;
 }
 
 enum status generate_options_ask(const struct generate_options *options, struct rpc_client *client,

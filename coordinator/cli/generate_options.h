@@ -14,7 +14,7 @@
 #include "longhaul/v1/inference.pb-c.h"
 
 enum {
-    GENERATE_OPTIONS_PROMPT_ROWS = 4,
+    GENERATE_OPTIONS_PROMPT_ROWS = 5,
     GENERATE_OPTIONS_ANSWER_ROWS = 18,
     GENERATE_OPTIONS_ROWS = GENERATE_OPTIONS_PROMPT_ROWS + GENERATE_OPTIONS_ANSWER_ROWS
 };
@@ -22,7 +22,8 @@ enum {
 struct generate_options {
     const char *prompt_file;
     const char *prompt;
-    const char *trace_file; /* NULL: no trace */
+    const char *positions_file; /* NULL: the indices */
+    const char *trace_file;     /* NULL: no trace */
     bool raw;
     int64_t max_tokens; /* 0: not given */
     int64_t min_tokens;
@@ -60,11 +61,13 @@ struct generate_request {
     Longhaul__V1__LogitBias *bias_places[FLAGS_TEXTS_MAX];
     struct method_option method;
     char *stop[FLAGS_TEXTS_MAX];
+    int64_t *positions; /* NULL: none */
 };
 
-/* The caller sets `method`. */
-void generate_request_set(struct generate_request *request, const struct generate_options *options,
-                          Longhaul__V1__Prompt *prompt);
+/* The caller sets `method`, and frees `positions`. Fails where these cannot be read. */
+MUST_CHECK enum status generate_request_set(struct generate_request *request,
+                                            const struct generate_options *options,
+                                            Longhaul__V1__Prompt *prompt);
 
 /* Asks and prints the answer in the way that the options say. `*incomplete`: the coordinator cut it
  * off (drained). */

@@ -1,5 +1,6 @@
 /* longhaul run: one prompt, or a file of lines, through a coordinator and workers of its own. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/cli/commands.h"
@@ -44,13 +45,15 @@ static enum status answer(const struct generate_options *options, const struct c
     struct connection connection = {0};
     struct private_coordinator_args args = {.config = config};
     TRY(prompt_input_read(&prompt, options->prompt_file, options->prompt, options->raw));
-    generate_request_set(&request, options, &prompt.message);
-    enum status status = examine(&request, &args.context_tokens, &prompt, config);
+    enum status status = generate_request_set(&request, options, &prompt.message);
+    if (status == STATUS_OK)
+        status = examine(&request, &args.context_tokens, &prompt, config);
     if (status == STATUS_OK)
         status = connection_open(&connection, &options->server, &args);
     if (status == STATUS_OK)
         status = generate_options_ask(options, connection.client, &request, incomplete);
     status = connection_end(&connection, status);
+    free(request.positions);
     prompt_input_deinit(&prompt);
     return status;
 }
@@ -88,7 +91,8 @@ static enum status check_lines(const struct run_lines_options *lines,
                          options->min_p > 0;
     const bool answered = options->max_tokens > 0 || options->stop.count > 0 ||
                           options->logprobs_given || options->no_prefix_reuse;
-    if (options->prompt_file || options->prompt || options->raw || sampled || answered)
+    if (options->prompt_file || options->prompt || options->raw || options->positions_file ||
+        sampled || answered)
         return fail(STATUS_INVALID_ARGUMENT,
                     "-i FILE and the options of a single prompt do not go together: each line "
                     "has its own");

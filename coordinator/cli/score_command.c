@@ -9,6 +9,7 @@
 #include "coordinator/cli/console.h"
 #include "coordinator/cli/interrupt.h"
 #include "coordinator/cli/plan_report.h"
+#include "coordinator/cli/position_file.h"
 #include "coordinator/cli/prompt_input.h"
 #include "coordinator/cli/text_file.h"
 #include "coordinator/cli/text_scores.h"
@@ -17,7 +18,7 @@
 static const char program[] = "longhaul score";
 
 struct score_options {
-    const char *file;
+    const char *file, *positions_file;
     struct server_option server;
     bool json, verbose;
 };
@@ -80,10 +81,14 @@ static enum status score(const struct score_options *options, const struct confi
     struct private_coordinator_args args = {.config = config};
     struct text_scores scores = {.progress = {.verbose = options->verbose,
                                               .rates = options->verbose || isatty(STDERR_FILENO)}};
+    int64_t *positions = NULL;
     TRY(text_file_read(&text, &bytes, options->file));
     method_option_set(&method, config);
     enum status status = STATUS_OK;
-    if (!options->server.address)
+    if (options->positions_file)
+        status = position_file_read(&positions, &scores.positions_count, options->positions_file);
+    scores.positions = positions;
+    if (status == STATUS_OK && !options->server.address)
         status = examine(&args.context_tokens, text, bytes, config);
     if (status == STATUS_OK)
         status = connection_open(&connection, &options->server, &args);
@@ -96,6 +101,7 @@ static enum status score(const struct score_options *options, const struct confi
     else if (status == STATUS_OK)
         print_plain(&scores);
     text_scores_deinit(&scores);
+    free(positions);
     free(text);
     return status;
 }
@@ -132,6 +138,11 @@ int score_command(int argc, char **argv)
          .target = &options.file,
          .value = "FILE",
          .help = "the text, UTF-8; - for standard input"},
+        {.name = "positions",
+         .type = FLAGS_TEXT,
+         .target = &options.positions_file,
+         .value = "FILE",
+         .help = "where rope sees each token: rising whole numbers"},
         {.name = "json",
          .type = FLAGS_SWITCH,
          .target = &options.json,

@@ -235,7 +235,7 @@ static enum status ask(const struct generate_options *options, Longhaul__V1__Dra
     session_asking_name(name, words[0]);
     prompt.content_case = LONGHAUL__V1__PROMPT__CONTENT_TEXT;
     prompt.text = words[1];
-    generate_request_set(&request, options, &prompt);
+    TRY(generate_request_set(&request, options, &prompt));
     request.message.session = name;
     request.message.options = NULL; /* the session's */
     request.message.draft = draft;

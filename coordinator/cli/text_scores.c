@@ -81,6 +81,8 @@ enum status text_scores_ask(struct text_scores *scores, struct rpc_client *clien
     Longhaul__V1__ScoreRequest request = LONGHAUL__V1__SCORE_REQUEST__INIT;
     request.text = (char *)(size_t)text; /* only read */
     request.options = &method->options;
+    request.positions = (int64_t *)scores->positions; /* only read */
+    request.n_positions = scores->positions_count;
     const struct event_stream_args args = {
         .path = "/longhaul.v1.Inference/Score",
         .response = &longhaul__v1__score_response__descriptor,

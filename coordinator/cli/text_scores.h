@@ -16,7 +16,9 @@ struct rpc_client;
 /* {0}, or with what `progress` is to tell, before the call. */
 struct text_scores {
     struct progress progress;
-    bool begun; /* more than its place in the queue has come */
+    bool begun;               /* more than its place in the queue has come */
+    const int64_t *positions; /* [positions_count] of its tokens; NULL: the indices */
+    size_t positions_count;
     struct id_list ids;
     float *logprobs; /* [ids.count - 1]; entry t is of token t + 1 */
     size_t logprobs_count;

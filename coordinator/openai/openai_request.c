@@ -34,6 +34,7 @@ struct owned {
     Longhaul__V1__LogitBias *biases;       /* [n_logit_bias] */
     Longhaul__V1__LogitBias **bias_places; /* [n_logit_bias] */
     char *stops[STOPS_MAX];
+    int64_t *positions; /* [n_positions] */
     char *document_text;
     json_t *root;
     bool has_text, told_logprobs, has_top_logprobs, has_stream_options;
@@ -251,6 +252,20 @@ static enum status take_stop(struct owned *own, const json_t *value, const char 
     return STATUS_OK;
 }
 
+static enum status take_positions(struct owned *own, const json_t *value, const char *key)
+{
+    const size_t count = json_array_size(value);
+    TRY(need(json_is_array(value), key, "array of integers"));
+    own->positions = malloc(count * sizeof *own->positions + 1);
+    if (!own->positions)
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for %zu positions", count);
+    for (size_t i = 0; i < count; i++)
+        TRY(read_integer(&own->positions[i], json_array_get(value, i), "an entry of positions"));
+    own->generate.positions = own->positions;
+    own->generate.n_positions = count;
+    return STATUS_OK;
+}
+
 static enum status take_ignore_eos(struct owned *own, const json_t *value, const char *key)
 {
     bool ignores = false;
@@ -421,6 +436,7 @@ static const struct field {
     {"min_tokens", ALL, take_min_tokens},
     {"n", COMPLETION | CHAT, take_n},
     {"method", ALL, take_method},
+    {"positions", COMPLETION | GENERATE, take_positions},
     {"draft", ALL, take_draft},
     {"logprobs", COMPLETION | GENERATE, take_logprobs},
     {"logprobs", CHAT, take_chat_logprobs},
@@ -583,6 +599,7 @@ void openai_request_free(struct openai_request *request)
     free(own->document_text);
     free(own->biases);
     free(own->bias_places);
+    free(own->positions);
     json_decref(own->root);
     free(own);
 }

@@ -172,7 +172,25 @@ class RealWorkers(ClusterTest):
             cases.append((dict(sampling=pb.Sampling(logit_bias=wrong)), "sampling.logit_bias"))
         cases += [(dict(min_tokens=tokens), refused) for tokens, refused in ((2, None), (-1, "min_tokens"), (3, "min_tokens"))]
         cases += [(dict(draft=draft), refused) for draft, refused in ((0, None), (1, None), (2, None), (3, "draft"))]
+        cases += [(dict(positions=positions), refused) for positions, refused in (
+            ([0, 1], None), ([0, 900], None), ([7, (1 << 40) - 1], None), ([0], "positions"), ([0, 1, 2], "positions"),
+            ([1, 1], "positions"), ([-1, 1], "positions"), ([0, 1 << 40], "positions"))]
+        cases += [(dict(positions=[0, 1], answers=2), "positions"), (dict(
+            positions=[0, 1], options=pb.PlanOptions(method=pb.Method(spelling="string:shift=9"))), "positions")]
         self.expect_all(cases)
+
+    def test_positions_are_where_tokens_stand(self):
+        self.launch("--workers=2", "--transport=loopback")
+
+        def scores(**fields):
+            return [value for event in self.score(PROMPT, timeout=60, **fields) for value in event.scores.logprobs]
+        plain = scores()
+        self.assertEqual(scores(positions=range(len(plain) + 1)), plain)
+        self.assertNotEqual(scores(positions=[5 * index for index in range(len(plain) + 1)]), plain)
+        halved = pb.PlanOptions(method=pb.Method(spelling="rope+linear:factor=2"))
+        self.assertEqual(scores(positions=range(0, 2 * len(plain) + 1, 2), options=halved), plain)
+        self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: scores(positions=[3]))
+        self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: scores(positions=[3], continuations=["a"]))
 
     def test_what_is_too_much_never_reaches_the_workers(self):
         self.launch("--workers=1")

@@ -196,6 +196,7 @@ enum status engine_ranks_request(struct engine *engine, struct transport *transp
         .refusal = "no room here",
         .choice = &choice.request,
         .ids = wanted->ids,
+        .positions = wanted->positions,
         .count = wanted->count,
         .max_tokens = wanted->max_tokens,
         .sampling = wanted->sampling,

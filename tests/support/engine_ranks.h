@@ -27,6 +27,7 @@ struct engine_case {
     enum engine_kind kind;
     const int32_t *ids;
     int64_t count;
+    const int64_t *positions; /* as struct engine_request */
     int64_t max_tokens;
     int64_t stage_tokens; /* 0: as planned */
     int partition;        /* enum partition_kind + 1; 0: as planned */

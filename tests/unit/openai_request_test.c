@@ -109,10 +109,11 @@ static void a_chat_keeps_roles_and_joins_parts(void **state)
 static void what_moves_logits_and_ends_is_read(void **state)
 {
     (void)state;
-    struct openai_request *request = parse(
-        COMPLETIONS, "{\"prompt\": \"a\", \"presence_penalty\": 0.5, \"frequency_penalty\": -1, "
-                     "\"logit_bias\": {\"50256\": -100, \"0\": 2.5}, \"ignore_eos\": true, "
-                     "\"min_tokens\": 7, \"draft\": \"lookup\"}");
+    struct openai_request *request =
+        parse(COMPLETIONS,
+              "{\"prompt\": \"a\", \"presence_penalty\": 0.5, \"frequency_penalty\": -1, "
+              "\"logit_bias\": {\"50256\": -100, \"0\": 2.5}, \"ignore_eos\": true, "
+              "\"min_tokens\": 7, \"draft\": \"lookup\", \"positions\": [3, 4, 1099511627775]}");
     const Longhaul__V1__GenerateRequest *generate = request->generate;
     const Longhaul__V1__Sampling *sampling = generate->sampling;
     assert_true(sampling->presence_penalty == 0.5F && sampling->frequency_penalty == -1);
@@ -122,6 +123,8 @@ static void what_moves_logits_and_ends_is_read(void **state)
                                                          : sampling->logit_bias[b]->bias == 2.5F);
     assert_true(generate->ignore_end);
     assert_int_equal(generate->min_tokens, 7);
+    assert_int_equal(generate->n_positions, 3);
+    assert_true(generate->positions[0] == 3 && generate->positions[2] == 1099511627775);
     assert_int_equal(generate->draft, LONGHAUL__V1__DRAFT__DRAFT_LOOKUP);
     openai_request_free(request);
 }
@@ -226,6 +229,8 @@ static void a_value_of_the_wrong_kind_is_named(void **state)
         {"logit_bias", "{\"1\": null}", "no number"},
         {"ignore_eos", "1", "no boolean"},
         {"min_tokens", "1.5", "no integer"},
+        {"positions", "3", "no array of integers"},
+        {"positions", "[3, \"4\"]", "an entry of positions is no integer"},
         {"stream_options", "{\"include_usage\": true}", "needs \"stream\""},
         {"stream_options", "{\"other\": true}", "has no other"},
     };

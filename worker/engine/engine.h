@@ -72,8 +72,9 @@ struct engine_request {
     const struct request_choice *choice;
     const int32_t *ids; /* [count], below the vocabulary; at least one */
     int64_t count;
-    int64_t max_tokens; /* to generate; 0 and Score: none */
-    int64_t min_tokens; /* no stop id is among the first so many */
+    const int64_t *positions; /* [count], as given_positions_check has them; NULL: the indices */
+    int64_t max_tokens;       /* to generate; 0 and Score: none */
+    int64_t min_tokens;       /* no stop id is among the first so many */
     struct sampling sampling;
     const int32_t *stop_ids; /* [stop_count]; a stop id ends the answer and is part of it */
     int stop_count;          /* up to SAMPLE_HELD_MAX */

@@ -168,6 +168,8 @@ static struct device_sequence as_device_knows(struct sequence *sequence)
         .method = &sequence->method,
         .panels = sequence->panels,
         .ids = sequence->ids,
+        .positions = sequence->job.request->positions,
+        .positioned = sequence->job.request->count,
         .sinks = sequence->sinks,
         .non_finite = &sequence->non_finite,
     };

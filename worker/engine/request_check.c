@@ -1,6 +1,9 @@
 /* Owns the refusals of requests. */
 #include "worker/engine/request_check.h"
 
+#include <string.h>
+
+#include "proto/plan/given_positions.h"
 #include "proto/plan/sight.h"
 
 static enum status check_tokens(const struct engine_request *request, int64_t vocab)
@@ -45,6 +48,21 @@ static enum status check_transfer(const struct engine_request *request,
     return STATUS_OK;
 }
 
+/* Keys at positions of a caller's are nobody else's, and are not what a file or a prefix holds. */
+static enum status check_positions(const struct engine_request *request,
+                                   const struct group_choice *group)
+{
+    if (!request->positions)
+        return STATUS_OK;
+    if (strcmp(group->kernels, CHOICE_KERNELS_GPU) == 0)
+        return fail(STATUS_UNIMPLEMENTED, "positions: workers on GPUs take none but the indices");
+    if (request->stays || request->goes_on_from || request->reuse_prefix || request->port)
+        return fail(STATUS_INVALID_ARGUMENT,
+                    "positions: a prompt that has some shares no keys with others");
+    return given_positions_check(request->positions, (size_t)request->count, request->count,
+                                 &request->choice->method);
+}
+
 /* Whether the choice was made for this engine. */
 static enum status check_choice(const struct choice *choice, const struct model_shape *shape)
 {
@@ -70,5 +88,6 @@ enum status request_check(const struct engine_request *request, const struct pla
     TRY(sampling_check(&request->sampling, &field));
     TRY(sampling_check_biases(&request->sampling, &field, shape->vocab));
     TRY(check_choice(&choice, shape));
+    TRY(check_positions(request, &choice.group));
     return places_check(places, &choice, request);
 }

@@ -75,7 +75,9 @@ struct device_keys {
 struct device_sequence {
     const struct device_method *method;
     const struct panel_table *panels;
-    const int32_t *ids;           /* of the whole sequence, by index */
+    const int32_t *ids;       /* of the whole sequence, by index */
+    const int64_t *positions; /* [positioned] of its first tokens; NULL: their indices */
+    int64_t positioned;
     int64_t sinks;                /* keys of indices below it are also kept as sinks; 0: none are */
     _Atomic uint64_t *non_finite; /* the first place at which the sequence's numbers are not finite,
                                    * as far as the device looks: calls lower it */

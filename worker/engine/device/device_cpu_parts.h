@@ -130,8 +130,8 @@ void device_cpu_rotate(const struct device_cpu_rows *rows, int layer);
  * the sinks. */
 void device_cpu_store(const struct device_cpu_rows *rows, int layer);
 
-/* cos and sin of `count` tokens from `index` on, for every query frame and for the keys: frame f at
- * tables + f * frame_stride. */
-void device_cpu_tables(const struct device_cpu *cpu, const struct bands *bands,
+/* cos and sin of `count` tokens of a sequence from `index` on, for every query frame and for the
+ * keys: frame f at tables + f * frame_stride. */
+void device_cpu_tables(const struct device_cpu *cpu, const struct device_sequence *sequence,
                        const struct spec_rotation *rotation, float *tables, int64_t frame_stride,
                        int64_t index, int64_t count);

@@ -1,34 +1,47 @@
 /* Owns nothing: the tables that rotate rows, the rotation of their queries, and what is stored of
  * their keys and values. */
+#include "proto/plan/given_positions.h"
 #include "worker/engine/device/device_cpu_parts.h"
 
-/* What rope does not turn is multiplied by what is of the token alone. */
-static void leave_unturned(float *table, const struct spec_rotation *rotation, bool queries,
-                           int64_t index, int64_t count, int half)
+/* Where rope sees a token. */
+static int64_t position_of(const struct device_sequence *sequence, int64_t index)
 {
-    for (int64_t t = 0; rotation->magnitude != 1 && t < count; t++)
-        for (int p = rotation->turned; p < half; p++)
-            table[(t * half + p) * 2] = (float)rope_logn(queries ? rotation->logn : 0, index + t);
+    return sequence->positions
+               ? given_positions_at(sequence->positions, sequence->positioned, index)
+               : index;
 }
 
-void device_cpu_tables(const struct device_cpu *cpu, const struct bands *bands,
+/* What rope does not turn is multiplied by what is of the token alone. */
+static void leave_unturned(float *table, const struct device_cpu *cpu,
+                           const struct spec_rotation *rotation, const double *magnitudes,
+                           int64_t count)
+{
+    const int half = cpu->spec.head_dim / 2;
+    for (int64_t t = 0; rotation->magnitude != 1 && t < count; t++)
+        for (int p = rotation->turned; p < half; p++)
+            table[(t * half + p) * 2] = (float)magnitudes[t];
+}
+
+void device_cpu_tables(const struct device_cpu *cpu, const struct device_sequence *sequence,
                        const struct spec_rotation *rotation, float *tables, int64_t frame_stride,
                        int64_t index, int64_t count)
 {
+    const struct bands *bands = &sequence->method->bands;
     struct rope_place places[KERNELS_ROWS_MAX];
+    double logn[KERNELS_ROWS_MAX];
     for (int frame = 0; frame < bands->query_frames + bands->key_frames; frame++) {
         const bool queries = frame < bands->query_frames;
         const struct bands_frame *place =
             queries ? &bands->query_frame[frame] : &bands->key_frame[frame - bands->query_frames];
         for (int64_t t = 0; t < count; t++) {
-            places[t].position = bands_position(place, index + t);
-            places[t].magnitude =
-                rotation->magnitude * rope_logn(queries ? rotation->logn : 0, index + t);
+            const int64_t position = position_of(sequence, index + t);
+            logn[t] = rope_logn(queries ? rotation->logn : 0, position);
+            places[t].position = bands_position(place, position);
+            places[t].magnitude = rotation->magnitude * logn[t];
         }
         rope_table(tables + frame * frame_stride, places, count, rotation->inv_freq,
                    cpu->spec.head_dim / 2);
-        leave_unturned(tables + frame * frame_stride, rotation, queries, index, count,
-                       cpu->spec.head_dim / 2);
+        leave_unturned(tables + frame * frame_stride, cpu, rotation, logn, count);
     }
 }
 

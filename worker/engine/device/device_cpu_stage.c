@@ -26,14 +26,15 @@ static void begin_block(void *context, int thread, size_t item)
 {
     struct device_cpu *cpu = context;
     const struct shard_block *block = &cpu->stage.shard->blocks[item];
-    const struct device_method *method = sequence_of(cpu, block->member)->method;
+    const struct device_sequence *sequence = sequence_of(cpu, block->member);
     const int64_t row_width = cpu->spec.head_dim;
     const int64_t frame_stride = cpu->device.group.stage_rows * row_width;
     (void)thread;
-    device_cpu_tables(cpu, &method->bands, &method->rotation, cpu->tables + block->row * row_width,
-                      frame_stride, block->index, block->rows);
+    device_cpu_tables(cpu, sequence, &sequence->method->rotation,
+                      cpu->tables + block->row * row_width, frame_stride, block->index,
+                      block->rows);
     if (cpu->spec.other_rope)
-        device_cpu_tables(cpu, &method->bands, &method->other,
+        device_cpu_tables(cpu, sequence, &sequence->method->other,
                           cpu->other_tables + block->row * row_width, frame_stride, block->index,
                           block->rows);
 }

@@ -134,7 +134,7 @@ static void make_tables(struct device_cpu *cpu, const struct device_tokens *toke
     float *tables = cpu->device.memory.step[buffer] + row * head_dim;
     for (int64_t done = 0; done < tokens->rows; done += KERNELS_ROWS_MAX) {
         const int64_t left = tokens->rows - done;
-        device_cpu_tables(cpu, &method->bands, rotation, tables + done * head_dim,
+        device_cpu_tables(cpu, &tokens->sequence, rotation, tables + done * head_dim,
                           cpu->step.given.rows * head_dim, tokens->first + done,
                           left < KERNELS_ROWS_MAX ? left : KERNELS_ROWS_MAX);
     }
