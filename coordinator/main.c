@@ -256,8 +256,10 @@ static enum status run_with(const struct options *options, const struct parts *p
         TRY_ELSE(start_own(&launch, config, parts, addresses.workers), stop);
     TRY_ELSE(tell_ready(options, &addresses, secret), stop);
     status = serve(server, launch, options, complete);
-stop:
-    server_destroy(server);
+stop:;
+    bool left = false;
+    server_destroy(server, &left);
+    *complete = *complete && !left;
     launch_destroy(launch, LEAVE_MS);
     return status;
 }

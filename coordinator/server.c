@@ -556,7 +556,7 @@ enum status server_create(struct server **server, const struct server_settings *
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory for the coordinator");
     enum status status = open_parts(s, settings);
     if (status != STATUS_OK) {
-        server_destroy(s);
+        server_destroy(s, NULL);
         return status;
     }
     *server = s;
@@ -610,7 +610,7 @@ bool server_is_idle(struct server *server)
     return queue_is_empty(server->tools.queue) && batch_service_is_idle(server->batches);
 }
 
-void server_destroy(struct server *server)
+void server_destroy(struct server *server, bool *left)
 {
     if (!server)
         return;
@@ -625,7 +625,7 @@ void server_destroy(struct server *server)
     }
     http_server_destroy(server->http);
     rpc_server_destroy(server->rpc, 0);
-    batch_service_destroy(server->batches);
+    batch_service_destroy(server->batches, left);
     sessions_destroy(server->tools.sessions);
     spill_folder_close(server->spill);
     workers_destroy(server->tools.workers);

@@ -73,5 +73,7 @@ void server_drain(struct server *server);
 /* Whether no request waits or runs. */
 bool server_is_idle(struct server *server);
 
-/* Cuts running requests short, tells the workers to end, closes everything. NULL is accepted. */
-void server_destroy(struct server *server);
+/* Cuts running requests short, tells the workers to end, closes everything. `left`, which may be
+ * NULL, becomes true where the store keeps lines of batches that are still to be run. A NULL server
+ * is accepted. */
+void server_destroy(struct server *server, bool *left);

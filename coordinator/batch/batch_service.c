@@ -14,6 +14,7 @@
 #include "coordinator/batch/retry_call.h"
 #include "coordinator/batch/upload_call.h"
 #include "longhaul/v1/batches.pb-c.h"
+#include "proto/log.h"
 
 enum {
     STREAMS_MAX = 256,
@@ -114,7 +115,7 @@ enum status batch_service_create(struct batch_service **service,
     };
     enum status status = open_parts(&made->tools, settings);
     if (status != STATUS_OK) {
-        batch_service_destroy(made);
+        batch_service_destroy(made, NULL);
         return status;
     }
     *service = made;
@@ -162,12 +163,15 @@ bool batch_service_is_idle(const struct batch_service *service)
     return !service->tools.dispatch || batch_dispatch_is_idle(service->tools.dispatch);
 }
 
-void batch_service_destroy(struct batch_service *service)
+void batch_service_destroy(struct batch_service *service, bool *left)
 {
     if (!service)
         return;
     batch_validate_destroy(service->tools.validate);
     batch_dispatch_destroy(service->tools.dispatch);
+    if (left && service->tools.store && store_has_work(service->tools.store, left) != STATUS_OK)
+        log_line(LOG_WARN, "nobody knows what is left in the store",
+                 log_text("cause", status_message()));
     store_close(service->tools.store);
     free(service);
 }

@@ -45,5 +45,6 @@ bool batch_service_is_serving(const struct batch_service *service);
 bool batch_service_is_idle(const struct batch_service *service);
 
 /* Waits for the lines that run, whose errands must be stopping, and closes the store; nobody calls
- * any more. NULL is accepted. */
-void batch_service_destroy(struct batch_service *service);
+ * any more. `left`, which may be NULL, becomes true where the store keeps lines that are still to
+ * be run, or does not tell. A NULL service is accepted. */
+void batch_service_destroy(struct batch_service *service, bool *left);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "coordinator/batch/store_batch.h"
 #include "coordinator/batch/store_begin.h"
 #include "coordinator/batch/store_parts.h"
 #include "coordinator/batch/store_schema.h"
@@ -144,6 +145,24 @@ void store_make_id(struct store *store, char id[STORE_ID_BYTES])
     for (int i = 0; i < CHANCE_SIGNS; i++)
         id[TIME_SIGNS + i] = signs[chance[i] & 31];
     id[TIME_SIGNS + CHANCE_SIGNS] = '\0';
+}
+
+enum status store_has_work(struct store *store, bool *has)
+{
+    struct store_link *link;
+    int64_t number = 0;
+    bool found;
+    *has = true;
+    TRY(store_readers_take(store->readers, &link));
+    const enum status status = store_link_number(
+        link, &number, &found,
+        "SELECT EXISTS(SELECT 1 FROM tenants WHERE queued_lines > 0 OR running_lines > 0)"
+        " OR EXISTS(SELECT 1 FROM batches WHERE state = ? AND sweep < 4)",
+        store_int(STORE_BATCH_VALIDATING));
+    store_readers_give(store->readers, link);
+    if (status == STATUS_OK)
+        *has = number != 0;
+    return status;
 }
 
 static void fill_tenant(struct store_tenant *tenant, sqlite3_stmt *rows)

@@ -106,7 +106,7 @@ struct store_request {
  * RESOURCE_EXHAUSTED beyond it. */
 struct store_limits {
     int64_t queued_lines;  /* that wait to run */
-    int64_t queued_tokens; /* of their prompts */
+    int64_t queued_tokens; /* of their prompts and longest answers */
     int64_t stored_bytes;  /* lines, results, documents */
 };
 
@@ -125,6 +125,9 @@ typedef enum status store_tenant_take(void *context, const struct store_tenant *
 /* Every tenant that has lines waiting. Ends early with what `take` says. */
 MUST_CHECK enum status store_each_waiting_tenant(struct store *store, store_tenant_take *take,
                                                  void *context);
+
+/* Whether lines of anybody wait, run by a lease, or are still to be looked through. */
+MUST_CHECK enum status store_has_work(struct store *store, bool *has);
 
 /* ---- waiting ---- */
 

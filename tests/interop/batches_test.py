@@ -384,7 +384,6 @@ class Ends(BatchTest):
         self.echo("--group=g", "--places=4", "--step-us=20000")
         self.wait_ready()
         made = self.create([completion(str(n), "PROMPT %d" % n, 150) for n in range(12)])
-        # Not when they are leased: what has no place yet is handed back, and nothing is cut off.
         wait_until(lambda: self.cluster().groups[0].running_requests == 4, 10, "lines run")
         self.coordinator.terminate()
         self.assertEqual(self.coordinator.wait(20), 75)
@@ -394,6 +393,19 @@ class Ends(BatchTest):
         self.assertEqual((ended.state, ended.counts.completed), (bp.BATCH_STATE_SUCCEEDED, 12))
         for result in self.results(made.name):
             self.check_answer(result, "PROMPT " + result.custom_id, 150)
+
+    def test_a_coordinator_that_ends_tells_whether_lines_are_left(self):
+        store = self.store()
+        self.start(store)  # and no workers
+        made = self.create([completion(str(n), "PROMPT %d" % n) for n in range(3)])
+        wait_until(lambda: self.get(made.name).counts.total == 3, 10, "the lines wait")
+        self.coordinator.terminate()
+        self.assertEqual(self.coordinator.wait(20), 75)
+        self.start(store)
+        self.echo("--group=g")
+        self.assertEqual(self.wait_ended(made.name).counts.completed, 3)
+        self.coordinator.terminate()
+        self.assertEqual(self.coordinator.wait(20), 0)
 
     def test_without_a_store_every_call_says_what_to_do(self):
         self.start()
