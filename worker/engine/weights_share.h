@@ -2,9 +2,9 @@
  * the same memory nodes, and whose slices are alike. One of them packs; the others map what it
  * packed, and only read.
  *
- * The copy lies in memory that has no name, that nobody can write into once it is packed, and that
- * goes with its last process. A rank that cannot reach
- * it, because it may not look into the other's process, packs a copy of its own.
+ * The copy lies in memory that has no name and goes with its last process; once it is packed,
+ * nobody can write into it, where the system can seal it. A rank that cannot reach it, because it
+ * may not look into the other's process, packs a copy of its own.
  */
 #pragma once
 
