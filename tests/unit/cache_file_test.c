@@ -303,7 +303,7 @@ static void claims_that_cannot_be_are_refused(void **state)
         {44, 4, 3, STATUS_DATA_LOSS, "offset 44: key frames of all keys: 3"},
         {48, 4, 0, STATUS_DATA_LOSS, "offset 48: stores: 0"},
         {48, 4, 3, STATUS_DATA_LOSS, "offset 48: stores: 3"},
-        {52, 4, 300, STATUS_DATA_LOSS, "offset 52: bytes of the method: 300"},
+        {52, 4, 320, STATUS_DATA_LOSS, "offset 52: bytes of the method: 320"},
         {56, 8, 0, STATUS_DATA_LOSS, "offset 56: tokens: 0"},
         {56, 8, UINT64_C(1) << 40, STATUS_DATA_LOSS, "offset 56: tokens: 1099511627776"},
         {64, 8, 699, STATUS_DATA_LOSS, "offset 64: tokens of the context: 699, must be 700"},
