@@ -341,9 +341,28 @@ static enum status read_text(struct errand *errand, const Longhaul__V1__ScoreReq
     return STATUS_OK;
 }
 
+/* What a method keys by a call's whole length has no beginning in common: each answer reads for
+ * itself, as it would alone. A session's method goes by the session's length. */
+static enum status may_share(struct shared *shared, bool *shares)
+{
+    const struct errand *outer = &shared->outer;
+    struct status_details *details = outer->client->details;
+    *shares = true;
+    if (outer->version)
+        return STATUS_OK;
+    TRY(planner_shares_keys(outer->tools->planner, shares, details, outer->options));
+    if (*shares || shared->generate)
+        return STATUS_OK;
+    details->field = "options.method";
+    return fail(STATUS_INVALID_ARGUMENT,
+                "the method follows the length of a request, so continuations have no reading in "
+                "common: score each text by itself, or give the method its length");
+}
+
 static enum status call(struct shared *shared)
 {
     struct errand *outer = &shared->outer;
+    bool shares = false;
     TRY(errand_check_queue(outer));
     TRY(errand_positions_alone(outer->client, shared->generate ? shared->generate->n_positions
                                                                : shared->score->n_positions));
@@ -351,7 +370,8 @@ static enum status call(struct shared *shared)
         TRY(errand_generate_read(outer, shared->generate));
     else
         TRY(read_text(outer, shared->score));
-    if (tokens_to_read(shared) > 0)
+    TRY(may_share(shared, &shares));
+    if (shares && tokens_to_read(shared) > 0)
         TRY(read_once(shared));
     return run_all(shared);
 }

@@ -12,6 +12,7 @@ PLAIN = ("--heartbeat=0.2", "--threads=1", "--kernels=reference", "--context=102
 TEXT = "In the beginning there was a very long document. " * 8
 ENDS = [" and no more.", " or else.", "ly", " which nobody has read to its end, as far as is known."]
 METHODS = ("rope", "lm_infinite:window=128,sinks=4")
+SQUEEZED = "lampe:near=32,far=16,mapped=64"  # by the length of each request
 ANSWERS = 5
 LOAD_S = 60
 
@@ -59,6 +60,18 @@ class SharedPrompts(ClusterTest):
                 self.assertEqual([(u.cached_tokens, u.prefilled_tokens) for u in usages],
                                  [(0, tokens)] + [(tokens - 1, 1)] * (ANSWERS - 1), method)
             self.end()
+
+    def test_a_method_that_follows_the_length_answers_as_alone(self):
+        """Keys go by the length of each: there is no reading in common."""
+        self.launch(1)
+        events = self.ask(100, SQUEEZED, answers=2)
+        for k in range(2):
+            own = [event for event in events if event.answer == k]
+            self.assertEqual(ids_of(own), ids_of(self.ask(100 + k, SQUEEZED)))
+            self.assertEqual(own[-1].finished.usage.cached_tokens, 0)
+        error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT,
+                                 lambda: list(self.score(TEXT, options=by(SQUEEZED), continuations=ENDS)))
+        self.assertIn(b"options.method", self.details_of(error))
 
     def test_questions_to_a_session_pass_it_and_the_question_once(self):
         self.launch(1)
