@@ -22,7 +22,8 @@ struct shared {
     int parts;
     pthread_mutex_t lock; /* of the client, and of what follows */
     int next;
-    bool over; /* one has failed */
+    bool over;          /* one has failed */
+    atomic_bool placed; /* the reading or a part has had a place */
     enum status status;
     struct status_details details;
     char sentence[SENTENCE_BYTES];
@@ -38,11 +39,18 @@ struct part_client {
 
 /* ---- what parts tell ---- */
 
-/* The call has its place with the reading, and its first token with any answer's. */
-static void note_answer(struct errand_course *course, const Longhaul__V1__GenerateResponse *told)
+static void note_placed(struct shared *shared)
 {
-    if (told->event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_PLANNED && !course->placed_ns)
-        errand_course_placed(course, 0);
+    if (!atomic_exchange(&shared->placed, true))
+        errand_course_placed(&shared->outer.course, 0);
+}
+
+/* The call has its place with the reading, and its first token with any answer's. */
+static void note_answer(struct shared *shared, const Longhaul__V1__GenerateResponse *told)
+{
+    struct errand_course *course = &shared->outer.course;
+    if (told->event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_PLANNED)
+        note_placed(shared);
     if (told->event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_TOKENS)
         errand_course_tokens(course);
     if (told->event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_FINISHED)
@@ -57,7 +65,7 @@ static enum status post_answer(struct part_client *part, const ProtobufCMessage 
                         told.event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_PLANNED ||
                         told.event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_PROGRESS;
     const bool read = part->part < 0 || (part->part == 0 && !part->shared->use.version);
-    note_answer(&part->shared->outer.course, &told);
+    note_answer(part->shared, &told);
     if (begins && !read)
         return STATUS_OK;
     told.request_id = part->shared->outer.request_id;
@@ -67,12 +75,13 @@ static enum status post_answer(struct part_client *part, const ProtobufCMessage 
 
 static enum status post_scores(struct part_client *part, const ProtobufCMessage *event)
 {
-    if (part->part < 0)
-        return STATUS_OK; /* those of a Generate */
+    if (part->part < 0) { /* those of a Generate */
+        note_answer(part->shared, (const void *)event);
+        return STATUS_OK;
+    }
     Longhaul__V1__ScoreResponse told = *(const Longhaul__V1__ScoreResponse *)(const void *)event;
-    struct errand_course *course = &part->shared->outer.course;
-    if (told.event_case == LONGHAUL__V1__SCORE_RESPONSE__EVENT_PLANNED && !course->placed_ns)
-        errand_course_placed(course, 0);
+    if (told.event_case == LONGHAUL__V1__SCORE_RESPONSE__EVENT_PLANNED)
+        note_placed(part->shared);
     if (told.event_case != LONGHAUL__V1__SCORE_RESPONSE__EVENT_SCORES &&
         told.event_case != LONGHAUL__V1__SCORE_RESPONSE__EVENT_FINISHED && part->part > 0)
         return STATUS_OK;
