@@ -194,11 +194,19 @@ enum status errand_unavailable(struct errand *errand, const char *reason, const 
     return fail(STATUS_UNAVAILABLE, "%s", sentence);
 }
 
+/* A call that runs runs to its end: what of it waits is refused only when running is cut short. */
+static bool is_refused(const struct errand *errand)
+{
+    struct errand_tools *tools = errand->tools;
+    const bool runs = errand->part && atomic_load(errand->part->placed);
+    return atomic_load(&tools->stopping) || (!runs && atomic_load(&tools->draining));
+}
+
 static enum status check_waiting(struct errand *errand)
 {
     struct errand_tools *tools = errand->tools;
     TRY(check_over(errand, "queue"));
-    if (atomic_load(&tools->draining))
+    if (is_refused(errand))
         return errand_unavailable(errand, "DRAINING", "the coordinator is draining");
     if (!tools->workers_expected && !workers_any(tools->workers))
         return errand_unavailable(

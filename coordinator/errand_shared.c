@@ -237,6 +237,7 @@ static enum status run_part(struct part_client *client, struct shared *shared)
     const struct errand_part part = {
         .number = client->part,
         .read = shared->use.version != NULL,
+        .placed = &shared->placed,
         .version = shared->use.version ? shared->use.version : outer->version,
         .options = outer->options,
         .cached_tokens = shared->cached_tokens,
@@ -389,12 +390,14 @@ static enum status run_shared(struct shared *shared, const struct errand_client 
                               struct errand_tools *tools, const char *request_id)
 {
     TRY(errand_init(&shared->outer, client, tools, request_id, shared->score != NULL));
+    atomic_fetch_add(&tools->shared, 1);
     pthread_mutex_init(&shared->lock, NULL);
     shared->outer.course.counts = ERRAND_COURSE_REQUEST;
     const enum status status = call(shared);
     sessions_leave(tools->sessions, &shared->use);
     errand_deinit(&shared->outer, status);
     pthread_mutex_destroy(&shared->lock);
+    atomic_fetch_sub(&tools->shared, 1);
     return status;
 }
 

@@ -142,5 +142,36 @@ class SharedPrompts(ClusterTest):
         self.assertLess(time.monotonic() - began, 20)
 
 
+class CallsThatRun(ClusterTest):
+    """What has begun is not ended by what comes later."""
+
+    def begin(self, *flags, echo):
+        self.start("--heartbeat=0.2", *flags)
+        self.echo("--group=g", *echo)
+        self.wait_ready()
+
+    def check_whole(self, events, answers):
+        finished = [event.finished.finish_reason for event in events if event.HasField("finished")]
+        self.assertEqual(finished, [pb.FINISH_REASON_LENGTH] * answers)
+
+    def drain(self, call, answers):
+        self.coordinator.terminate()
+        self.wait_logged(self.coordinator, "draining")
+        self.check_whole(list(call), answers)
+        self.assertEqual(self.coordinator.wait(30), 0)
+
+    def test_a_drain_waits_for_answers_that_wait_behind_those_that_run(self):
+        self.begin(echo=("--places=2", "--step-us=20000"))
+        call = self.generate("HELLO", timeout=60, max_tokens=30, answers=4)
+        wait_until(lambda: next(call).HasField("tokens"), 10, "tokens come")
+        self.drain(call, 4)
+
+    def test_a_drain_waits_for_answers_to_a_prompt_that_is_read(self):
+        self.begin(echo=("--places=1", "--step-us=500", "--prefill-us-per-token=5000"))
+        call = self.generate("A" * 200, timeout=60, max_tokens=8, answers=3)
+        wait_until(lambda: next(call).HasField("planned"), 10, "it is read")
+        self.drain(call, 3)
+
+
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1] + sys.argv[4:], verbosity=2)
