@@ -99,6 +99,8 @@ static enum status errand_open(struct errand *errand, const struct errand_client
 static void end_course(struct errand *errand, enum status status)
 {
     struct spans_parent parent;
+    if (errand->part && !errand->queued && status == STATUS_RESOURCE_EXHAUSTED)
+        return; /* it is asked for again, or its call tells why not */
     spans_parent_read(&parent, errand->client->traceparent, errand->client->traceparent_bytes);
     errand_course_end(&errand->course, status);
     const struct spans_request request = {

@@ -21,9 +21,9 @@ struct shared {
     int64_t cached_tokens;                         /* of the reading */
     int parts;
     pthread_mutex_t lock; /* of the client, and of what follows */
-    int next;
-    bool over;          /* one has failed */
-    atomic_bool placed; /* the reading or a part has had a place */
+    int next, active;     /* of the parts; those that are out */
+    bool over;            /* one has failed */
+    atomic_bool placed;   /* the reading or a part has had a place */
     enum status status;
     struct status_details details;
     char sentence[SENTENCE_BYTES];
@@ -264,6 +264,56 @@ static void note_failure(struct shared *shared, const struct part_client *client
     pthread_mutex_unlock(&shared->lock);
 }
 
+static void count_active(struct shared *shared, int more)
+{
+    pthread_mutex_lock(&shared->lock);
+    shared->active += more;
+    pthread_mutex_unlock(&shared->lock);
+}
+
+/* Whether the queue has refused the part for now, of a call that has begun: nobody who came later
+ * takes the call's end from it. Nothing was told of the part. */
+static bool may_repeat(struct part_client *client)
+{
+    struct shared *shared = client->shared;
+    const char *reason = client->details.reason;
+    if (!reason || client->details.retry_ms == 0 ||
+        (strcmp(reason, "QUEUE_FULL") != 0 && strcmp(reason, "QUOTA_EXCEEDED") != 0))
+        return false;
+    pthread_mutex_lock(&shared->lock);
+    const bool begun = shared->active > 0 || atomic_load(&shared->placed);
+    const bool over = shared->over;
+    pthread_mutex_unlock(&shared->lock);
+    return begun && !over;
+}
+
+/* Why the call should end while none of its threads looks at it. */
+static enum status check_call(struct part_client *client)
+{
+    struct shared *shared = client->shared;
+    pthread_mutex_lock(&shared->lock);
+    const enum status status = errand_check_early(&shared->outer, "queue");
+    if (status != STATUS_OK)
+        client->details = *shared->outer.client->details;
+    pthread_mutex_unlock(&shared->lock);
+    return status;
+}
+
+static enum status run_repeated(struct part_client *client, struct shared *shared, int number)
+{
+    enum { REPEAT_MS = 50 };
+    for (;;) {
+        init_client(client, shared, number);
+        count_active(shared, 1);
+        const enum status status = run_part(client, shared);
+        count_active(shared, -1);
+        if (status != STATUS_RESOURCE_EXHAUSTED || !may_repeat(client))
+            return status;
+        TRY(check_call(client));
+        nanosleep(&(struct timespec){.tv_nsec = REPEAT_MS * 1000000}, NULL);
+    }
+}
+
 static void *run_parts(void *context)
 {
     struct shared *shared = context;
@@ -274,8 +324,7 @@ static void *run_parts(void *context)
         pthread_mutex_unlock(&shared->lock);
         if (number >= shared->parts)
             return NULL;
-        init_client(&client, shared, number);
-        const enum status status = run_part(&client, shared);
+        const enum status status = run_repeated(&client, shared, number);
         if (status != STATUS_OK)
             note_failure(shared, &client, status);
     }

@@ -154,6 +154,18 @@ class CallsThatRun(ClusterTest):
         finished = [event.finished.finish_reason for event in events if event.HasField("finished")]
         self.assertEqual(finished, [pb.FINISH_REASON_LENGTH] * answers)
 
+    def test_more_answers_than_may_wait_take_turns(self):
+        self.begin("--queue-length=4", echo=("--places=1", "--step-us=500"))
+        self.check_whole(list(self.generate("HELLO", max_tokens=8, answers=16)), 16)
+        self.assertEqual(sum(event.HasField("finished") for event in self.score("HELLO", continuations=["A", "BC"] * 10)), 20)
+
+    def test_a_cancel_ends_a_call_that_waits_for_the_queue(self):
+        self.begin("--queue-length=1", echo=("--places=1", "--step-us=20000"))
+        call = self.generate("HELLO", timeout=60, max_tokens=1000, answers=4, request_id="many")
+        wait_until(lambda: next(call).HasField("tokens"), 10, "one runs, and two find no room to wait")
+        self.unary(INFERENCE + "Cancel", pb.CancelRequest(request_id="many"), pb.CancelResponse)
+        self.expect_code(grpc.StatusCode.CANCELLED, lambda: list(call))
+
     def drain(self, call, answers):
         self.coordinator.terminate()
         self.wait_logged(self.coordinator, "draining")
