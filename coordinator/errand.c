@@ -99,6 +99,8 @@ static enum status errand_open(struct errand *errand, const struct errand_client
 static void end_course(struct errand *errand, enum status status)
 {
     struct spans_parent parent;
+    if (errand->part && !errand->queued && status == STATUS_RESOURCE_EXHAUSTED)
+        return; /* it is asked for again, or its call tells why not */
     spans_parent_read(&parent, errand->client->traceparent, errand->client->traceparent_bytes);
     errand_course_end(&errand->course, status);
     const struct spans_request request = {
@@ -194,11 +196,19 @@ enum status errand_unavailable(struct errand *errand, const char *reason, const 
     return fail(STATUS_UNAVAILABLE, "%s", sentence);
 }
 
+/* A call that runs runs to its end: what of it waits is refused only when running is cut short. */
+static bool is_refused(const struct errand *errand)
+{
+    struct errand_tools *tools = errand->tools;
+    const bool runs = errand->part && atomic_load(errand->part->placed);
+    return atomic_load(&tools->stopping) || (!runs && atomic_load(&tools->draining));
+}
+
 static enum status check_waiting(struct errand *errand)
 {
     struct errand_tools *tools = errand->tools;
     TRY(check_over(errand, "queue"));
-    if (atomic_load(&tools->draining))
+    if (is_refused(errand))
         return errand_unavailable(errand, "DRAINING", "the coordinator is draining");
     if (!tools->workers_expected && !workers_any(tools->workers))
         return errand_unavailable(

@@ -35,6 +35,7 @@ struct errand_tools {
     atomic_bool draining;   /* waiting requests are refused */
     atomic_bool stopping;   /* running requests are cut short */
     atomic_ullong requests; /* seen so far, for names */
+    atomic_int shared;      /* calls of several answers or continuations that are there */
 };
 
 /* Each runs on the caller's thread until the request is over; on failure its last sentence and the

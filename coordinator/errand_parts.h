@@ -51,6 +51,7 @@ struct errand {
 struct errand_part {
     int number;                       /* the first is 0 */
     bool read;                        /* something was, for all */
+    const atomic_bool *placed;        /* something of the call has had a place */
     struct sessions_version *version; /* that, or the session's; NULL: neither */
     const Longhaul__V1__PlanOptions *options;
     int64_t cached_tokens;        /* of the reading: the first part's usage has it */

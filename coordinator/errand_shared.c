@@ -21,8 +21,9 @@ struct shared {
     int64_t cached_tokens;                         /* of the reading */
     int parts;
     pthread_mutex_t lock; /* of the client, and of what follows */
-    int next;
-    bool over; /* one has failed */
+    int next, active;     /* of the parts; those that are out */
+    bool over;            /* one has failed */
+    atomic_bool placed;   /* the reading or a part has had a place */
     enum status status;
     struct status_details details;
     char sentence[SENTENCE_BYTES];
@@ -38,11 +39,18 @@ struct part_client {
 
 /* ---- what parts tell ---- */
 
-/* The call has its place with the reading, and its first token with any answer's. */
-static void note_answer(struct errand_course *course, const Longhaul__V1__GenerateResponse *told)
+static void note_placed(struct shared *shared)
 {
-    if (told->event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_PLANNED && !course->placed_ns)
-        errand_course_placed(course, 0);
+    if (!atomic_exchange(&shared->placed, true))
+        errand_course_placed(&shared->outer.course, 0);
+}
+
+/* The call has its place with the reading, and its first token with any answer's. */
+static void note_answer(struct shared *shared, const Longhaul__V1__GenerateResponse *told)
+{
+    struct errand_course *course = &shared->outer.course;
+    if (told->event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_PLANNED)
+        note_placed(shared);
     if (told->event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_TOKENS)
         errand_course_tokens(course);
     if (told->event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_FINISHED)
@@ -57,7 +65,7 @@ static enum status post_answer(struct part_client *part, const ProtobufCMessage 
                         told.event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_PLANNED ||
                         told.event_case == LONGHAUL__V1__GENERATE_RESPONSE__EVENT_PROGRESS;
     const bool read = part->part < 0 || (part->part == 0 && !part->shared->use.version);
-    note_answer(&part->shared->outer.course, &told);
+    note_answer(part->shared, &told);
     if (begins && !read)
         return STATUS_OK;
     told.request_id = part->shared->outer.request_id;
@@ -67,12 +75,13 @@ static enum status post_answer(struct part_client *part, const ProtobufCMessage 
 
 static enum status post_scores(struct part_client *part, const ProtobufCMessage *event)
 {
-    if (part->part < 0)
-        return STATUS_OK; /* those of a Generate */
+    if (part->part < 0) { /* those of a Generate */
+        note_answer(part->shared, (const void *)event);
+        return STATUS_OK;
+    }
     Longhaul__V1__ScoreResponse told = *(const Longhaul__V1__ScoreResponse *)(const void *)event;
-    struct errand_course *course = &part->shared->outer.course;
-    if (told.event_case == LONGHAUL__V1__SCORE_RESPONSE__EVENT_PLANNED && !course->placed_ns)
-        errand_course_placed(course, 0);
+    if (told.event_case == LONGHAUL__V1__SCORE_RESPONSE__EVENT_PLANNED)
+        note_placed(part->shared);
     if (told.event_case != LONGHAUL__V1__SCORE_RESPONSE__EVENT_SCORES &&
         told.event_case != LONGHAUL__V1__SCORE_RESPONSE__EVENT_FINISHED && part->part > 0)
         return STATUS_OK;
@@ -228,6 +237,7 @@ static enum status run_part(struct part_client *client, struct shared *shared)
     const struct errand_part part = {
         .number = client->part,
         .read = shared->use.version != NULL,
+        .placed = &shared->placed,
         .version = shared->use.version ? shared->use.version : outer->version,
         .options = outer->options,
         .cached_tokens = shared->cached_tokens,
@@ -254,6 +264,56 @@ static void note_failure(struct shared *shared, const struct part_client *client
     pthread_mutex_unlock(&shared->lock);
 }
 
+static void count_active(struct shared *shared, int more)
+{
+    pthread_mutex_lock(&shared->lock);
+    shared->active += more;
+    pthread_mutex_unlock(&shared->lock);
+}
+
+/* Whether the queue has refused the part for now, of a call that has begun: nobody who came later
+ * takes the call's end from it. Nothing was told of the part. */
+static bool may_repeat(struct part_client *client)
+{
+    struct shared *shared = client->shared;
+    const char *reason = client->details.reason;
+    if (!reason || client->details.retry_ms == 0 ||
+        (strcmp(reason, "QUEUE_FULL") != 0 && strcmp(reason, "QUOTA_EXCEEDED") != 0))
+        return false;
+    pthread_mutex_lock(&shared->lock);
+    const bool begun = shared->active > 0 || atomic_load(&shared->placed);
+    const bool over = shared->over;
+    pthread_mutex_unlock(&shared->lock);
+    return begun && !over;
+}
+
+/* Why the call should end while none of its threads looks at it. */
+static enum status check_call(struct part_client *client)
+{
+    struct shared *shared = client->shared;
+    pthread_mutex_lock(&shared->lock);
+    const enum status status = errand_check_early(&shared->outer, "queue");
+    if (status != STATUS_OK)
+        client->details = *shared->outer.client->details;
+    pthread_mutex_unlock(&shared->lock);
+    return status;
+}
+
+static enum status run_repeated(struct part_client *client, struct shared *shared, int number)
+{
+    enum { REPEAT_MS = 50 };
+    for (;;) {
+        init_client(client, shared, number);
+        count_active(shared, 1);
+        const enum status status = run_part(client, shared);
+        count_active(shared, -1);
+        if (status != STATUS_RESOURCE_EXHAUSTED || !may_repeat(client))
+            return status;
+        TRY(check_call(client));
+        nanosleep(&(struct timespec){.tv_nsec = REPEAT_MS * 1000000}, NULL);
+    }
+}
+
 static void *run_parts(void *context)
 {
     struct shared *shared = context;
@@ -264,8 +324,7 @@ static void *run_parts(void *context)
         pthread_mutex_unlock(&shared->lock);
         if (number >= shared->parts)
             return NULL;
-        init_client(&client, shared, number);
-        const enum status status = run_part(&client, shared);
+        const enum status status = run_repeated(&client, shared, number);
         if (status != STATUS_OK)
             note_failure(shared, &client, status);
     }
@@ -341,9 +400,28 @@ static enum status read_text(struct errand *errand, const Longhaul__V1__ScoreReq
     return STATUS_OK;
 }
 
+/* What a method keys by a call's whole length has no beginning in common: each answer reads for
+ * itself, as it would alone. A session's method goes by the session's length. */
+static enum status may_share(struct shared *shared, bool *shares)
+{
+    const struct errand *outer = &shared->outer;
+    struct status_details *details = outer->client->details;
+    *shares = true;
+    if (outer->version)
+        return STATUS_OK;
+    TRY(planner_shares_keys(outer->tools->planner, shares, details, outer->options));
+    if (*shares || shared->generate)
+        return STATUS_OK;
+    details->field = "options.method";
+    return fail(STATUS_INVALID_ARGUMENT,
+                "the method follows the length of a request, so continuations have no reading in "
+                "common: score each text by itself, or give the method its length");
+}
+
 static enum status call(struct shared *shared)
 {
     struct errand *outer = &shared->outer;
+    bool shares = false;
     TRY(errand_check_queue(outer));
     TRY(errand_positions_alone(outer->client, shared->generate ? shared->generate->n_positions
                                                                : shared->score->n_positions));
@@ -351,7 +429,8 @@ static enum status call(struct shared *shared)
         TRY(errand_generate_read(outer, shared->generate));
     else
         TRY(read_text(outer, shared->score));
-    if (tokens_to_read(shared) > 0)
+    TRY(may_share(shared, &shares));
+    if (shares && tokens_to_read(shared) > 0)
         TRY(read_once(shared));
     return run_all(shared);
 }
@@ -360,12 +439,14 @@ static enum status run_shared(struct shared *shared, const struct errand_client 
                               struct errand_tools *tools, const char *request_id)
 {
     TRY(errand_init(&shared->outer, client, tools, request_id, shared->score != NULL));
+    atomic_fetch_add(&tools->shared, 1);
     pthread_mutex_init(&shared->lock, NULL);
     shared->outer.course.counts = ERRAND_COURSE_REQUEST;
     const enum status status = call(shared);
     sessions_leave(tools->sessions, &shared->use);
     errand_deinit(&shared->outer, status);
     pthread_mutex_destroy(&shared->lock);
+    atomic_fetch_sub(&tools->shared, 1);
     return status;
 }
 

@@ -605,9 +605,11 @@ void server_drain(struct server *server)
     workers_changed(server);
 }
 
+/* A call of several answers may have none in the queue for a moment. */
 bool server_is_idle(struct server *server)
 {
-    return queue_is_empty(server->tools.queue) && batch_service_is_idle(server->batches);
+    return atomic_load(&server->tools.shared) == 0 && queue_is_empty(server->tools.queue) &&
+           batch_service_is_idle(server->batches);
 }
 
 void server_destroy(struct server *server, bool *left)

@@ -73,8 +73,8 @@ static enum status read_lines(struct creating *creating)
     if (!args->id[0])
         args->id = creating->id;
     context->details->field = "lines";
-    enum status status = whole_input_init(&creating->input, context->tools, args->tenant, args->id,
-                                          args->endpoint, args->input, args->input_bytes);
+    enum status status = whole_input_init(&creating->input, context, args->id, args->endpoint,
+                                          args->input, args->input_bytes);
     if (status != STATUS_OK && status != STATUS_INVALID_ARGUMENT)
         context->details->field = NULL;
     args->endpoint = creating->input.endpoint;

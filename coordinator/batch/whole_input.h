@@ -12,9 +12,10 @@ struct whole_input {
     char endpoint[STORE_ENDPOINT_BYTES];
 };
 
-/* `endpoint`: all lines' url; "": the first line's. The caller calls whole_input_deinit in either
- * case. */
-MUST_CHECK enum status whole_input_init(struct whole_input *input, const struct batch_tools *tools,
-                                        const char *tenant, const char *batch_id,
+/* `endpoint`: all lines' url; "": the first line's. Looks before each line whether the call should
+ * end: CANCELLED once its client has left, UNAVAILABLE while the coordinator drains. The caller
+ * calls whole_input_deinit in either case. */
+MUST_CHECK enum status whole_input_init(struct whole_input *input,
+                                        const struct batch_context *context, const char *batch_id,
                                         const char *endpoint, const void *bytes, size_t size);
 void whole_input_deinit(struct whole_input *input);

@@ -195,6 +195,21 @@ class Whole(BatchTest):
         self.assertEqual(told[-1].counts.completed, 40)
         self.assertGreater(len(told), 1)
 
+    def test_a_creation_that_reads_long_documents_ends_with_its_client_and_in_a_drain(self):
+        """Whatever came before it ended: thousands of such lines take minutes."""
+        document = self.client_stream(DOCUMENTS + "UploadDocument", [bp.UploadDocumentRequest(text=b"A" * (1 << 20))] * 2,
+                                      bp.StoredDocument)
+        lines = joined(question(str(n), document.name, "QUESTION?") for n in range(20000))
+        create = self.channel.unary_unary(BATCHES + "CreateBatch", request_serializer=lambda m: m.SerializeToString(),
+                                          response_deserializer=bp.Batch.FromString)
+        request = bp.CreateBatchRequest(lines=lines)
+        self.expect_code(grpc.StatusCode.DEADLINE_EXCEEDED, lambda: create(request, timeout=1))
+        self.wait_logged(self.coordinator, "CreateBatch")
+        call = create.future(request, timeout=120)
+        self.coordinator.terminate()
+        self.expect_code(grpc.StatusCode.UNAVAILABLE, call.result)
+        self.assertEqual(self.coordinator.wait(20), 0)
+
     def test_documents_are_kept_once_and_by_name(self):
         one = self.upload_document("TEXT \u00e4", title="a title", document_id="my-doc")
         self.assertEqual((one.name, one.bytes, one.title), ("documents/my-doc", 7, "a title"))

@@ -48,6 +48,7 @@ class Metrics(HttpTest):
             list(self.generate("A" * 130, max_tokens=5))
         list(self.score("HELLO"))
         self.expect_code(grpc.StatusCode.INTERNAL, lambda: list(self.generate("WHAT?")))
+        self.expect_code(grpc.StatusCode.INTERNAL, lambda: list(self.score("WHAT?", continuations=["A"])))  # in the reading
         self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: list(self.generate("A", max_tokens=-1)))
         self.expect_code(grpc.StatusCode.DEADLINE_EXCEEDED, lambda: list(self.generate("A", max_tokens=1900, timeout=0.5)))
         call = self.generate("A", max_tokens=1900)
@@ -57,7 +58,7 @@ class Metrics(HttpTest):
         call.cancel()
         self.wait_value('longhaul_requests_total{outcome="cancelled"}', 1)
         values = self.values()
-        for outcome, count in (("length", 2), ("scored", 1), ("failed", 1), ("rejected", 1), ("expired", 1), ("stop", 0)):
+        for outcome, count in (("length", 2), ("scored", 1), ("failed", 2), ("rejected", 1), ("expired", 1), ("stop", 0)):
             self.assertEqual(values['longhaul_requests_total{outcome="%s"}' % outcome], count, outcome)
         self.assertEqual(values["longhaul_prompt_tokens_total"], 265)
         self.assertEqual(values["longhaul_cached_tokens_total"], 128)
@@ -68,8 +69,8 @@ class Metrics(HttpTest):
         self.assertEqual(values["longhaul_time_per_output_token_seconds_count"], 2)
         self.assertGreaterEqual(values["longhaul_time_per_output_token_seconds_sum"], 0.004)
         self.assertEqual(values["longhaul_time_to_first_token_seconds_count"], 4)
-        self.assertEqual(values["longhaul_request_duration_seconds_count"], 7)
-        self.assertEqual(values["longhaul_request_queue_seconds_count"], 6)
+        self.assertEqual(values["longhaul_request_duration_seconds_count"], 8)
+        self.assertEqual(values["longhaul_request_queue_seconds_count"], 7)
         method = 'longhaul_rpc_server_requests_total{method="longhaul.v1.Inference/Generate",code="%s"}'
         self.assertEqual(values[method % "OK"], 2)
         self.assertEqual(values[method % "INTERNAL"], 1)

@@ -12,6 +12,7 @@ PLAIN = ("--heartbeat=0.2", "--threads=1", "--kernels=reference", "--context=102
 TEXT = "In the beginning there was a very long document. " * 8
 ENDS = [" and no more.", " or else.", "ly", " which nobody has read to its end, as far as is known."]
 METHODS = ("rope", "lm_infinite:window=128,sinks=4")
+SQUEEZED = "lampe:near=32,far=16,mapped=64"  # by the length of each request
 ANSWERS = 5
 LOAD_S = 60
 
@@ -59,6 +60,18 @@ class SharedPrompts(ClusterTest):
                 self.assertEqual([(u.cached_tokens, u.prefilled_tokens) for u in usages],
                                  [(0, tokens)] + [(tokens - 1, 1)] * (ANSWERS - 1), method)
             self.end()
+
+    def test_a_method_that_follows_the_length_answers_as_alone(self):
+        """Keys go by the length of each: there is no reading in common."""
+        self.launch(1)
+        events = self.ask(100, SQUEEZED, answers=2)
+        for k in range(2):
+            own = [event for event in events if event.answer == k]
+            self.assertEqual(ids_of(own), ids_of(self.ask(100 + k, SQUEEZED)))
+            self.assertEqual(own[-1].finished.usage.cached_tokens, 0)
+        error = self.expect_code(grpc.StatusCode.INVALID_ARGUMENT,
+                                 lambda: list(self.score(TEXT, options=by(SQUEEZED), continuations=ENDS)))
+        self.assertIn(b"options.method", self.details_of(error))
 
     def test_questions_to_a_session_pass_it_and_the_question_once(self):
         self.launch(1)
@@ -127,6 +140,49 @@ class SharedPrompts(ClusterTest):
         began = time.monotonic()
         self.assertTrue(ids_of(self.ask(1)))
         self.assertLess(time.monotonic() - began, 20)
+
+
+class CallsThatRun(ClusterTest):
+    """What has begun is not ended by what comes later."""
+
+    def begin(self, *flags, echo):
+        self.start("--heartbeat=0.2", *flags)
+        self.echo("--group=g", *echo)
+        self.wait_ready()
+
+    def check_whole(self, events, answers):
+        finished = [event.finished.finish_reason for event in events if event.HasField("finished")]
+        self.assertEqual(finished, [pb.FINISH_REASON_LENGTH] * answers)
+
+    def test_more_answers_than_may_wait_take_turns(self):
+        self.begin("--queue-length=4", echo=("--places=1", "--step-us=500"))
+        self.check_whole(list(self.generate("HELLO", max_tokens=8, answers=16)), 16)
+        self.assertEqual(sum(event.HasField("finished") for event in self.score("HELLO", continuations=["A", "BC"] * 10)), 20)
+
+    def test_a_cancel_ends_a_call_that_waits_for_the_queue(self):
+        self.begin("--queue-length=1", echo=("--places=1", "--step-us=20000"))
+        call = self.generate("HELLO", timeout=60, max_tokens=1000, answers=4, request_id="many")
+        wait_until(lambda: next(call).HasField("tokens"), 10, "one runs, and two find no room to wait")
+        self.unary(INFERENCE + "Cancel", pb.CancelRequest(request_id="many"), pb.CancelResponse)
+        self.expect_code(grpc.StatusCode.CANCELLED, lambda: list(call))
+
+    def drain(self, call, answers):
+        self.coordinator.terminate()
+        self.wait_logged(self.coordinator, "draining")
+        self.check_whole(list(call), answers)
+        self.assertEqual(self.coordinator.wait(30), 0)
+
+    def test_a_drain_waits_for_answers_that_wait_behind_those_that_run(self):
+        self.begin(echo=("--places=2", "--step-us=20000"))
+        call = self.generate("HELLO", timeout=60, max_tokens=30, answers=4)
+        wait_until(lambda: next(call).HasField("tokens"), 10, "tokens come")
+        self.drain(call, 4)
+
+    def test_a_drain_waits_for_answers_to_a_prompt_that_is_read(self):
+        self.begin(echo=("--places=1", "--step-us=500", "--prefill-us-per-token=5000"))
+        call = self.generate("A" * 200, timeout=60, max_tokens=8, answers=3)
+        wait_until(lambda: next(call).HasField("planned"), 10, "it is read")
+        self.drain(call, 3)
 
 
 if __name__ == "__main__":

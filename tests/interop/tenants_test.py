@@ -2,6 +2,7 @@
 import os
 import re
 import subprocess
+import threading
 import time
 import unittest
 
@@ -265,6 +266,34 @@ class Tenants(ClusterTest):
                                      lambda: list(self.generate("HELLO", max_tokens=40, answers=answers)))
             self.assertIn(b"QUOTA_EXCEEDED", self.details_of(error))
         self.assertEqual(text_of(self.generate("HELLO", max_tokens=8)), said)
+
+    def test_a_call_of_several_answers_is_not_ended_by_later_requests(self):
+        self.write_access(["tenant alpha queued-requests=2", *self.lines[1:]])
+        self.start("--access-file", self.access, "--heartbeat=0.2")
+        self.echo("--places=1", "--group=g", "--step-us=2000")
+        self.as_tenant("ops").wait_ready()
+        self.as_tenant("alpha")
+        call = self.generate("HELLO", max_tokens=20, answers=8, timeout=60)
+        wait_until(lambda: next(call).HasField("tokens"), 10, "it runs")
+        over = threading.Event()
+
+        def ask_on():
+            while not over.is_set():
+                try:
+                    list(self.generate("OTHER", max_tokens=20))
+                except grpc.RpcError as error:
+                    if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
+                        raise
+                over.wait(0.005)
+        others = [threading.Thread(target=ask_on) for _ in range(3)]
+        for other in others:
+            other.start()
+        try:
+            self.assertEqual(sum(event.HasField("finished") for event in call), 8)
+        finally:
+            over.set()
+            for other in others:
+                other.join(30)
 
     def test_lines_of_tenants_run_in_proportion_to_their_weights(self):
         self.write_access([line.replace("tenant alpha", "tenant alpha weight=3") for line in self.lines])

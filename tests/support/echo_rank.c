@@ -548,6 +548,7 @@ static enum status live_and_listen(struct echo_rank *rank)
 {
     pthread_t listener;
     char sentence[SENTENCE_BYTES];
+    rank->worked_ns = clock_now_ns(); /* a beat may come before the first turn */
     if (pthread_create(&listener, NULL, listen_to_coordinator, rank) != 0)
         return fail(STATUS_RESOURCE_EXHAUSTED, "no thread to listen to the coordinator");
     const enum status status = live(rank);
