@@ -84,7 +84,9 @@ bool model_save_copies(const struct model_save *save)
 enum status model_save_check(const struct model_save *save, const char *path)
 {
     TRY(check_numbers(save));
-    TRY(model_save_place_check(save, path));
+    if (save->format == MODEL_SAVE_FOLDER ||
+        save->shard_bytes == 0) /* else parts are named later */
+        TRY(model_save_place_check(save, path));
     if (model_save_copies(save))
         return STATUS_OK;
     if (spec_special_part(model_spec(save->source)))
@@ -278,8 +280,10 @@ static enum status write_parts(const struct parts *parts, const struct writing *
     return STATUS_OK;
 }
 
-/* Of several, the old first one goes first: a set that is half old is never opened. */
-static enum status remove_ard = from; parts->save->keeps_existing && shard < parts->count; shard++) {
+/* Those that took nobody's place. */
+static void take_back(const struct parts *parts, int from)
+{
+    for (int shard = from; parts->save->keeps_existing && shard < parts->count; shard++) {
         struct part_path part;
         if (path_of_part(&part, parts, shard) == STATUS_OK)
             (void)unlink(part.place);

@@ -52,7 +52,8 @@ bool model_save_copies(const struct model_save *save);
 /* Whether model_save can write this, so that nobody trains for hours before a refusal. Does not
  * look at `values`. UNIMPLEMENTED by name for what the other format cannot say (a tokenizer, a rope
  * scaling), INVALID_ARGUMENT for numbers that cannot be or a place of the source's own files,
- * ALREADY_EXISTS for a folder with other files in it. */
+ * ALREADY_EXISTS for a folder with other files in it. Places of a GGUF file that is cut into parts
+ * are looked at once their number is known, in model_save before it writes. */
 MUST_CHECK enum status model_save_check(const struct model_save *save, const char *path);
 
 /* Writes a folder or a file at `path`, in memory for some rows of one tensor. On disk when this

@@ -522,6 +522,17 @@ static void parts_that_cannot_all_be_placed_are_taken_back(void **state)
     model_close(source);
 }
 
+static void a_file_that_parts_do_not_replace_is_no_hindrance(void **state)
+{
+    (void)state;
+    struct model *source = make_gguf(&plain, DTYPE_F32);
+    struct model_save save = conversion(source, MODEL_SAVE_GGUF, DTYPE_COUNT);
+    save.shard_bytes = 50000;
+    save_to(&save, "source.gguf");
+    expect_refusal(&save, "source.gguf", STATUS_ALREADY_EXISTS, ".gguf is there already");
+    model_close(source);
+}
+
 /* ---- what ends it ---- */
 
 struct seen {
@@ -628,6 +639,7 @@ int main(void)
         TEST(no_file_of_the_source_is_replaced),
         TEST(what_came_while_it_was_written_stays),
         TEST(parts_that_cannot_all_be_placed_are_taken_back),
+        TEST(a_file_that_parts_do_not_replace_is_no_hindrance),
         TEST(a_watch_sees_all_bytes_and_can_end_the_writing),
         TEST(a_full_disk_leaves_nothing),
         TEST(a_kill_in_the_middle_leaves_no_model_and_no_obstacle),
