@@ -280,6 +280,18 @@ static enum status write_parts(const struct parts *parts, const struct writing *
     return STATUS_OK;
 }
 
+/* Of several, the old first one goes first: a set that is half old is never opened. */
+static enum status remove_first(const struct parts *parts)
+{
+    struct part_path part;
+    if (parts->save->keeps_existing || parts->count == 1)
+        return STATUS_OK;
+    TRY(path_of_part(&part, parts, 0));
+    if (unlink(part.place) != 0 && errno != ENOENT)
+        return fail(STATUS_IO, "remove %s: %s", part.place, strerror(errno));
+    return output_file_sync_folder(parts->path);
+}
+
 /* Those that took nobody's place. */
 static void take_back(const struct parts *parts, int from)
 {
@@ -293,7 +305,7 @@ static void take_back(const struct parts *parts, int from)
 /* The first one last: who opens it finds all others. */
 static enum status place_parts(const struct parts *parts)
 {
-    enum status status = STATUS_OK;
+    enum status status = remove_first(parts);
     for (int shard = parts->count - 1; shard >= 0 && status == STATUS_OK; shard--) {
         struct part_path part;
         status = path_of_part(&part, parts, shard);

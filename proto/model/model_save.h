@@ -4,7 +4,8 @@
  *
  * What is written is written beside its place, in a folder "PATH.part-PROCESS-NUMBER", and renamed:
  * who opens a folder or one GGUF file finds the model that was there before, or all of the new one.
- * Several GGUF files are renamed one by one. A process that is killed leaves the folder beside.
+ * Several GGUF files are renamed one by one: who opens the first finds the model that was there
+ * before, or nothing, or all of the new one. A process that is killed leaves the folder beside.
  */
 #pragma once
 

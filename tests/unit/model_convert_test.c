@@ -533,6 +533,37 @@ static void a_file_that_parts_do_not_replace_is_no_hindrance(void **state)
     model_close(source);
 }
 
+static enum status block_second_part(void *context, uint64_t done_bytes, uint64_t all_bytes)
+{
+    if (done_bytes < all_bytes)
+        return STATUS_OK;
+    assert_int_equal(unlink(path_of(context)), 0);
+    assert_int_equal(mkdir(path_of(context), 0777), 0);
+    return STATUS_OK;
+}
+
+static void parts_of_two_models_are_never_opened_together(void **state)
+{
+    (void)state;
+    int files = 0;
+    char second_part[64];
+    struct model *source = make_gguf(&plain, DTYPE_F32), *found = NULL;
+    struct model_save save = conversion(source, MODEL_SAVE_GGUF, DTYPE_F16);
+    save.shard_bytes = 50000;
+    save.files = &files;
+    save_to(&save, "out.gguf");
+    assert_true(files > 2);
+    snprintf(first_part, sizeof first_part, "out-00001-of-%05d.gguf", files);
+    snprintf(second_part, sizeof second_part, "out-00002-of-%05d.gguf", files);
+    const struct model_save_watch watch = {block_second_part, second_part};
+    save.watch = &watch;
+    save.keeps_existing = false;
+    assert_int_equal(model_save(&save, path_of("out.gguf")), STATUS_IO);
+    assert_int_equal(left_beside(), 0);
+    assert_int_equal(model_open(&found, path_of(first_part)), STATUS_NOT_FOUND);
+    model_close(source);
+}
+
 /* ---- what ends it ---- */
 
 struct seen {
@@ -640,6 +671,7 @@ int main(void)
         TEST(what_came_while_it_was_written_stays),
         TEST(parts_that_cannot_all_be_placed_are_taken_back),
         TEST(a_file_that_parts_do_not_replace_is_no_hindrance),
+        TEST(parts_of_two_models_are_never_opened_together),
         TEST(a_watch_sees_all_bytes_and_can_end_the_writing),
         TEST(a_full_disk_leaves_nothing),
         TEST(a_kill_in_the_middle_leaves_no_model_and_no_obstacle),
