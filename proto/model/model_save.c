@@ -34,7 +34,9 @@ static const char *const carried_names[] = {"generation_config.json",
                                             "special_tokens_map.json",
                                             "added_tokens.json",
                                             "vocab.json",
-                                            "merges.txt"};
+                                            "merges.txt",
+                                            "tokenizer.model",
+                                            "tekken.json"};
 
 static const char *source_name(const struct model_save *save)
 {

@@ -27,6 +27,8 @@ const char *const output_folder_names[] = {"config.json",
                                            "added_tokens.json",
                                            "vocab.json",
                                            "merges.txt",
+                                           "tokenizer.model",
+                                           "tekken.json",
                                            "model.safetensors",
                                            "model.safetensors.index.json",
                                            NULL};
