@@ -282,6 +282,8 @@ static enum status write_tensor(struct output_file *file, struct pieces *pieces,
                                 const struct output_tensors_args *args,
                                 const struct output_tensor *tensor)
 {
+    if (tensor->bytes == 0)
+        return STATUS_OK;
     const int64_t rows_at_once =
         tensor->columns < PIECE_ELEMENTS ? PIECE_ELEMENTS / tensor->columns : 1;
     for (int64_t first = 0; first < tensor->rows; first += rows_at_once) {

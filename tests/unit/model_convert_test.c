@@ -380,6 +380,65 @@ static void rows_that_do_not_fill_blocks_are_refused_with_the_numbers(void **sta
     model_close(source);
 }
 
+/* Adds a tensor of F32 to the one safetensors file of a folder. */
+static void add_empty_tensor(const char *name, const char *shape)
+{
+    const char *path = path_of("source/model.safetensors");
+    static char data[1 << 20];
+    uint64_t bytes;
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fread(&bytes, sizeof bytes, 1, file), 1);
+    char *text = calloc(1, bytes + 1);
+    assert_non_null(text);
+    assert_int_equal(fread(text, 1, bytes, file), bytes);
+    const size_t data_bytes = fread(data, 1, sizeof data, file);
+    assert_true(data_bytes > 0 && data_bytes < sizeof data);
+    fclose(file);
+    json_t *header = json_loads(text, 0, NULL);
+    json_object_set_new(header, name,
+                        json_pack("{s:s, s:o, s:[II]}", "dtype", "F32", "shape",
+                                  json_loads(shape, 0, NULL), "data_offsets",
+                                  (json_int_t)data_bytes, (json_int_t)data_bytes));
+    free(text);
+    text = json_dumps(header, JSON_COMPACT);
+    json_decref(header);
+    assert_non_null(text);
+    bytes = strlen(text);
+    file = fopen(path, "wb");
+    assert_non_null(file);
+    fwrite(&bytes, sizeof bytes, 1, file);
+    fwrite(text, 1, bytes, file);
+    fwrite(data, 1, data_bytes, file);
+    assert_int_equal(fclose(file), 0);
+    free(text);
+}
+
+static void tensors_without_numbers_are_listed(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir(path_of("source"), 0777), 0);
+    tiny_directory_write(path_of("source"), &plain, 7, DTYPE_F32, 1);
+    add_empty_tensor("a.rotary_emb.inv_freq", "[0]");
+    add_empty_tensor("b.rotary_emb.inv_freq", "[0, 4]");
+    add_empty_tensor("c.rotary_emb.inv_freq", "[4, 0]");
+    struct model *source = open_model(path_of("source"));
+    struct model_save save = conversion(source, MODEL_SAVE_FOLDER, DTYPE_BF16);
+    save_to(&save, "out");
+    struct model *found = open_model(path_of("out"));
+    for (const char *name = "abc"; *name; name++) {
+        char text[] = "a.rotary_emb.inv_freq"; /* other names are refused */
+        text[0] = *name;
+        const struct checkpoint *files = model_checkpoint(found);
+        const int at = checkpoint_find_tensor(files, text);
+        assert_true(at >= 0);
+        assert_int_equal(checkpoint_tensor(files, at)->dtype, DTYPE_BF16);
+        assert_int_equal(checkpoint_tensor(files, at)->bytes, 0);
+    }
+    model_close(found);
+    model_close(source);
+}
+
 /* ---- whose files they are ---- */
 
 static void put_text(const char *name, const char *text)
@@ -666,6 +725,7 @@ int main(void)
         TEST(matrices_are_rounded_to_every_type_that_is_written),
         TEST(what_cannot_be_is_refused_by_name),
         TEST(rows_that_do_not_fill_blocks_are_refused_with_the_numbers),
+        TEST(tensors_without_numbers_are_listed),
         TEST(a_file_that_is_called_like_a_part_stays),
         TEST(no_file_of_the_source_is_replaced),
         TEST(what_came_while_it_was_written_stays),
