@@ -59,5 +59,5 @@ MUST_CHECK enum status model_save_check(const struct model_save *save, const cha
 
 /* Writes a folder or a file at `path`, in memory for some rows of one tensor. On disk when this
  * returns. As model_save_check refuses, and IO; DATA_LOSS for a number that is not finite,
- * OUT_OF_RANGE for one that float16 cannot hold. */
+ * OUT_OF_RANGE for one that float16 or bfloat16 cannot hold. */
 MUST_CHECK enum status model_save(const struct model_save *save, const char *path);

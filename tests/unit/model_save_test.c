@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -558,6 +559,10 @@ static void a_failed_save_leaves_the_old_model(void **state)
         expect_values(kept, &values, DTYPE_F16, format == MODEL_SAVE_GGUF ? DTYPE_F32 : DTYPE_F16);
         model_close(kept);
         save.dtype = DTYPE_BF16;
+        spoilt.spoilt = -FLT_MAX;
+        expect_refusal(&save, path_of(name), STATUS_OUT_OF_RANGE,
+                       "beyond 3.396e+38, which bfloat16 cannot hold; write float32");
+        spoilt.spoilt = 65520;
         save_to(&save, name);
         struct model *replaced = open_model(path_of(name));
         expect_values(replaced, &bad, DTYPE_BF16,
