@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "kernels/dtype_encode.h"
-#include "proto/model/mapping.h"
 #include "proto/model/model_save_place.h"
 #include "proto/model/output_beside.h"
 #include "proto/model/output_config.h"
@@ -102,29 +101,17 @@ enum status model_save_check(const struct model_save *save, const char *path)
     return vocab && !is_folder(save) ? output_tokenizer_check(vocab, source_name(save)) : STATUS_OK;
 }
 
-/* Nothing where the source has no such file. */
+/* Nothing where the source has no such file. What the loader reads was checked by it. */
 static enum status carry_file(const struct output_folder *folder, const char *source,
                               const char *name)
 {
     char from[OUTPUT_FOLDER_PATH_BYTES];
     char to[OUTPUT_FOLDER_PATH_BYTES];
-    struct mapping mapping;
-    struct output_file file;
-    enum status status;
     const int bytes = snprintf(from, sizeof from, "%s/%s", source, name);
     if (bytes >= (int)sizeof from || access(from, F_OK) != 0)
         return STATUS_OK;
     output_folder_file(to, folder, name);
-    TRY(mapping_open(&mapping, from));
-    TRY_ELSE(output_file_open(&file, to), close_mapping);
-    TRY_ELSE(output_file_write(&file, mapping.data, mapping.bytes), discard_file);
-    status = output_file_close(&file);
-    goto close_mapping;
-discard_file:
-    output_file_discard(&file);
-close_mapping:
-    mapping_close(&mapping);
-    return status;
+    return output_file_copy(to, from);
 }
 
 static enum status write_tokenizer(const struct output_folder *folder,

@@ -623,6 +623,24 @@ static void parts_of_two_models_are_never_opened_together(void **state)
     model_close(source);
 }
 
+static void files_beside_that_are_not_read_are_copied_as_they_are(void **state)
+{
+    (void)state;
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\n";
+    model_close(make_directory(&plain, DTYPE_F32));
+    put_text("source/merges.txt", "");
+    put_text("source/vocab.json", pointer);
+    struct model *source = open_model(path_of("source"));
+    const struct model_save save = conversion(source, MODEL_SAVE_FOLDER, DTYPE_F16);
+    save_to(&save, "out");
+    expect_text("out/merges.txt", "");
+    expect_text("out/vocab.json", pointer);
+    assert_int_equal(unlink(path_of("source/vocab.json")), 0);
+    assert_int_equal(mkfifo(path_of("source/vocab.json"), 0666), 0);
+    expect_refusal(&save, "back", STATUS_INVALID_ARGUMENT, "vocab.json is not a regular file");
+    model_close(source);
+}
+
 /* ---- what ends it ---- */
 
 struct seen {
@@ -732,6 +750,7 @@ int main(void)
         TEST(parts_that_cannot_all_be_placed_are_taken_back),
         TEST(a_file_that_parts_do_not_replace_is_no_hindrance),
         TEST(parts_of_two_models_are_never_opened_together),
+        TEST(files_beside_that_are_not_read_are_copied_as_they_are),
         TEST(a_watch_sees_all_bytes_and_can_end_the_writing),
         TEST(a_full_disk_leaves_nothing),
         TEST(a_kill_in_the_middle_leaves_no_model_and_no_obstacle),
