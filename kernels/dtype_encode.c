@@ -152,8 +152,8 @@ bool dtype_encode_knows(enum dtype dtype)
 }
 
 /* What is half a unit above the largest bf16 rounds to infinity; below it, to that one. In F16 the
- * largest itself is the limit. The minimum, or (max - min) / 15, is at most 65504; the other scales are smaller than what they
- * scale. */
+ * largest itself is the limit. The minimum, or (max - min) / 15, is at most 65504; the other scales
+ * are smaller than what they scale. */
 float dtype_encode_most(enum dtype dtype)
 {
     if (dtype == DTYPE_F32)

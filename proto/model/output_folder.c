@@ -149,8 +149,8 @@ void output_folder_file(char path[OUTPUT_FOLDER_PATH_BYTES], const struct output
     assert(bytes < OUTPUT_FOLDER_PATH_BYTES);
 }
 
-/* The old model stays whole under another name until the new one is there, and comes back where that
- * fails. */
+/* The old model stays whole under another name until the new one is there, and comes back where
+ * that fails. */
 static enum status move_aside(const struct output_folder *folder)
 {
     char old[OUTPUT_FOLDER_PATH_BYTES];
