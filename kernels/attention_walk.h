@@ -85,7 +85,9 @@ struct attention_rows {
     int first;       /* within the chunk */
     int row_in_head; /* the same within its KV head */
     int count;
-    const char *ahead_keys; /* its share of the next panel, to prefetch */
+    /* Its share of the next panel, to prefetch; the variant in integers does not: it reads a panel
+     * once a chunk. */
+    const char *ahead_keys;
     const char *ahead_values;
     float *const *acc; /* [count] */
     float *max;        /* [count], of eight that may be read */

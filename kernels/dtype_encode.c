@@ -151,11 +151,14 @@ bool dtype_encode_knows(enum dtype dtype)
     return dtype < DTYPE_COUNT && encoders[dtype];
 }
 
-/* The minimum, or (max - min) / 15, is at most 65504; the other scales are smaller than what they
- * scale. */
+/* What is half a unit above the largest bf16 rounds to infinity; below it, to that one. In F16 the
+ * largest itself is the limit. The minimum, or (max - min) / 15, is at most 65504; the other scales
+ * are smaller than what they scale. */
 float dtype_encode_most(enum dtype dtype)
 {
-    return dtype == DTYPE_F32 || dtype == DTYPE_BF16 ? INFINITY : 65504.0f;
+    if (dtype == DTYPE_F32)
+        return INFINITY;
+    return dtype == DTYPE_BF16 ? 0x1.fefffep127f : 65504.0f;
 }
 
 void dtype_encode_row(void *row, const float *in, enum dtype dtype, int64_t elements)

@@ -22,8 +22,8 @@
 /* F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0 and Q5_1 are. */
 bool dtype_encode_knows(enum dtype dtype);
 
-/* The largest magnitude that a row of the format may have, so that none of its scales becomes
- * infinite; infinity for F32 and BF16. */
+/* The largest magnitude that a row of the format may have, so that none of its numbers or scales
+ * becomes infinite; infinity for F32. */
 float dtype_encode_most(enum dtype dtype);
 
 /* row: `elements` numbers of a format that is known, in whole blocks. in [elements]. */

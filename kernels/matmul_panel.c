@@ -278,11 +278,12 @@ static size_t element_offset(enum matmul_layout layout, int lane, int k)
 static void put_expanded(uint8_t *block, const uint8_t *row, enum dtype dtype, int64_t blocks,
                          int lane)
 {
+    const int64_t subs = SUPER / DEPTH;
+    float values[SUPER];
     for (int64_t b = 0; b < blocks; b++, block += matmul_panel_block_bytes(MATMUL_LAYOUT_FLOATS)) {
-        const int64_t subs = SUPER / DEPTH;
-        float values[SUPER];
-        dtype_dequantize_row(values, row + (size_t)(b / subs) * dtype_block_bytes(dtype), dtype,
-                             SUPER);
+        if (b % subs == 0)
+            dtype_dequantize_row(values, row + (size_t)(b / subs) * dtype_block_bytes(dtype), dtype,
+                                 SUPER);
         for (int k = 0; k < DEPTH; k++)
             memcpy(block + element_offset(MATMUL_LAYOUT_FLOATS, lane, k),
                    &values[b % subs * DEPTH + k], sizeof values[0]);

@@ -17,6 +17,7 @@
 #include "proto/model/mapping.h"
 #include "proto/model/model_save.h"
 #include "proto/model/output_shards.h"
+#include "proto/utf8_check.h"
 
 enum { PATH_BYTES = 4096 };
 
@@ -75,10 +76,17 @@ static enum status step(void *context, uint64_t done_bytes, uint64_t all_bytes)
 /* ---- what was written ---- */
 
 struct report {
-    json_t *files; /* NULL once it ran out of memory */
+    json_t *files;
     bool json;
     uint64_t bytes;
 };
+
+/* Paths are UTF-8 where JSON is asked for: what fails is memory. Lines were printed without. */
+static enum status fail_to_tell(const struct report *report)
+{
+    return report->json ? fail(STATUS_RESOURCE_EXHAUSTED, "no memory to say what was written")
+                        : STATUS_OK;
+}
 
 /* The digest is of what can be read back. */
 static enum status tell_file(struct report *report, const char *path)
@@ -89,11 +97,12 @@ static enum status tell_file(struct report *report, const char *path)
     digest_bytes(hex, mapping.data, mapping.bytes);
     if (!report->json)
         printf("%s  %s\n", hex, path);
-    json_array_append_new(report->files, json_pack("{s:s, s:I, s:s}", "path", path, "bytes",
-                                                   (json_int_t)mapping.bytes, "xxh128", hex));
+    const int failed =
+        json_array_append_new(report->files, json_pack("{s:s, s:I, s:s}", "path", path, "bytes",
+                                                       (json_int_t)mapping.bytes, "xxh128", hex));
     report->bytes += mapping.bytes;
     mapping_close(&mapping);
-    return STATUS_OK;
+    return failed ? fail_to_tell(report) : STATUS_OK;
 }
 
 static int is_visible(const struct dirent *entry)
@@ -111,8 +120,10 @@ static enum status tell_folder(struct report *report, const char *folder)
     for (int i = 0; i < count; i++) {
         char path[PATH_BYTES];
         const int bytes = snprintf(path, sizeof path, "%s/%s", folder, entries[i]->d_name);
-        if (status == STATUS_OK && bytes < (int)sizeof path)
-            status = tell_file(report, path);
+        if (status == STATUS_OK)
+            status = bytes < (int)sizeof path
+                         ? tell_file(report, path)
+                         : fail(STATUS_INVALID_ARGUMENT, "the path %.64s... is too long", folder);
         free(entries[i]);
     }
     free(entries);
@@ -134,23 +145,34 @@ static enum status tell(const struct options *options, const struct model_save *
     struct report report = {.files = json_array(), .json = options->json};
     const bool is_gguf = save->format == MODEL_SAVE_GGUF;
     console_progress("reading back");
-    const enum status status =
+    enum status status =
         is_gguf ? tell_parts(&report, options->out, count) : tell_folder(&report, options->out);
     console_clear();
     json_t *json = json_pack("{s:s, s:s, s:s, s:I, s:O}", "output", options->out, "format",
                              is_gguf ? "gguf" : "safetensors", "type",
                              save->dtype < DTYPE_COUNT ? dtype_name(save->dtype) : "own", "bytes",
                              (json_int_t)report.bytes, "files", report.files);
-    if (status == STATUS_OK && options->json && json) {
-        json_dumpf(json, stdout, JSON_COMPACT);
-        putchar('\n');
-    }
+    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    if (status == STATUS_OK && !text)
+        status = fail_to_tell(&report);
+    if (status == STATUS_OK && options->json)
+        puts(text);
+    free(text);
     json_decref(json);
     json_decref(report.files);
     return status;
 }
 
 /* ---- the command ---- */
+
+/* JSON is UTF-8, so a path that is not has no place in it. */
+static enum status check_json_path(const char *out)
+{
+    const enum status status = utf8_check(out, strlen(out), "the path OUT");
+    return status == STATUS_OK
+               ? STATUS_OK
+               : fail(status, "%s; name another one, or leave out --json", status_message());
+}
 
 static enum status convert(const struct options *options)
 {
@@ -161,6 +183,8 @@ static enum status convert(const struct options *options)
                               .files = &files,
                               .watch = &watch};
     struct model *model;
+    if (options->json)
+        TRY(check_json_path(options->out));
     TRY(read_format(&save.format, options->out));
     TRY(read_type(&save.dtype, options->type));
     TRY(model_open(&model, options->in));
@@ -169,6 +193,9 @@ static enum status convert(const struct options *options)
     console_clear();
     if (status == STATUS_OK)
         status = tell(options, &save, files);
+    else if (status == STATUS_ALREADY_EXISTS && !options->overwrite)
+        status = fail(status, "%s; name another place, or give --overwrite to replace it",
+                      status_message());
     model_close(model);
     return status;
 }

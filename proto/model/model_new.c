@@ -104,7 +104,7 @@ static enum status fill_folder(struct output_folder *folder, json_t *json,
     TRY(write_tokenizer(folder, spec));
     output_folder_file(path, folder, "model.safetensors");
     TRY(write_weights(path, spec, values));
-    return output_folder_finish(folder);
+    return output_folder_finish(folder, false);
 }
 
 enum status model_new_write(const char *path, const char *config_path,

@@ -11,7 +11,8 @@
 #include <unistd.h>
 
 #include "kernels/dtype_encode.h"
-#include "proto/model/mapping.h"
+#include "proto/model/model_save_place.h"
+#include "proto/model/output_beside.h"
 #include "proto/model/output_config.h"
 #include "proto/model/output_file.h"
 #include "proto/model/output_folder.h"
@@ -32,7 +33,9 @@ static const char *const carried_names[] = {"generation_config.json",
                                             "special_tokens_map.json",
                                             "added_tokens.json",
                                             "vocab.json",
-                                            "merges.txt"};
+                                            "merges.txt",
+                                            "tokenizer.model",
+                                            "tekken.json"};
 
 static const char *source_name(const struct model_save *save)
 {
@@ -79,30 +82,12 @@ bool model_save_copies(const struct model_save *save)
            save->rope_base == 0 && save->context_tokens == 0;
 }
 
-static enum status check_place(const struct model_save *save, const char *path)
-{
-    struct stat source;
-    struct stat place;
-    if (save->keeps_existing && stat(path, &place) == 0)
-        return fail(STATUS_ALREADY_EXISTS,
-                    "%s is there already; name another place, or ask for it "
-                    "to be replaced",
-                    path);
-    if (stat(source_name(save), &source) == 0 && stat(path, &place) == 0 &&
-        source.st_dev == place.st_dev && source.st_ino == place.st_ino)
-        return fail(STATUS_INVALID_ARGUMENT,
-                    "%s is the model that the new one is made of; name another place", path);
-    if (save->format == MODEL_SAVE_FOLDER)
-        return output_folder_check(path);
-    if (stat(path, &place) == 0 && !S_ISREG(place.st_mode))
-        return fail(STATUS_ALREADY_EXISTS, "%s is no file; name a file for the model", path);
-    return STATUS_OK;
-}
-
 enum status model_save_check(const struct model_save *save, const char *path)
 {
     TRY(check_numbers(save));
-    TRY(check_place(save, path));
+    if (save->format == MODEL_SAVE_FOLDER ||
+        save->shard_bytes == 0) /* else parts are named later */
+        TRY(model_save_place_check(save, path));
     if (model_save_copies(save))
         return STATUS_OK;
     if (spec_special_part(model_spec(save->source)))
@@ -116,29 +101,17 @@ enum status model_save_check(const struct model_save *save, const char *path)
     return vocab && !is_folder(save) ? output_tokenizer_check(vocab, source_name(save)) : STATUS_OK;
 }
 
-/* Nothing where the source has no such file. */
+/* Nothing where the source has no such file. What the loader reads was checked by it. */
 static enum status carry_file(const struct output_folder *folder, const char *source,
                               const char *name)
 {
     char from[OUTPUT_FOLDER_PATH_BYTES];
     char to[OUTPUT_FOLDER_PATH_BYTES];
-    struct mapping mapping;
-    struct output_file file;
-    enum status status;
     const int bytes = snprintf(from, sizeof from, "%s/%s", source, name);
     if (bytes >= (int)sizeof from || access(from, F_OK) != 0)
         return STATUS_OK;
     output_folder_file(to, folder, name);
-    TRY(mapping_open(&mapping, from));
-    TRY_ELSE(output_file_open(&file, to), close_mapping);
-    TRY_ELSE(output_file_write(&file, mapping.data, mapping.bytes), discard_file);
-    status = output_file_close(&file);
-    goto close_mapping;
-discard_file:
-    output_file_discard(&file);
-close_mapping:
-    mapping_close(&mapping);
-    return status;
+    return output_file_copy(to, from);
 }
 
 static enum status write_tokenizer(const struct output_folder *folder,
@@ -238,7 +211,7 @@ static enum status fill_folder(struct output_folder *folder, const struct model_
     TRY(output_config_write(path, save));
     TRY(write_tokenizer(folder, save));
     TRY(write_shards(folder, writing));
-    return output_folder_finish(folder);
+    return output_folder_finish(folder, save->keeps_existing);
 }
 
 static enum status save_folder(const struct model_save *save, const char *path,
@@ -252,68 +225,108 @@ static enum status save_folder(const struct model_save *save, const char *path,
     return status;
 }
 
-struct part_path {
-    char place[OUTPUT_FOLDER_PATH_BYTES];
-    char beside[OUTPUT_FOLDER_PATH_BYTES + sizeof ".part"];
+/* Several files in a folder beside their place. */
+struct parts {
+    const struct model_save *save;
+    const char *path;
+    int count;
+    char beside[OUTPUT_FOLDER_PATH_BYTES];
 };
 
-static enum status path_of_part(struct part_path *part, const char *path, int shard, int count)
+struct part_path {
+    char place[OUTPUT_FOLDER_PATH_BYTES];
+    char beside[OUTPUT_FOLDER_PATH_BYTES + SHARD_NAME_BYTES];
+};
+
+static enum status path_of_part(struct part_path *part, const struct parts *parts, int shard)
 {
-    TRY(output_shards_gguf_path(part->place, sizeof part->place, path, shard, count));
-    snprintf(part->beside, sizeof part->beside, "%s.part", part->place);
+    TRY(output_shards_gguf_path(part->place, sizeof part->place, parts->path, shard, parts->count));
+    snprintf(part->beside, sizeof part->beside, "%s/%05d.gguf", parts->beside, shard + 1);
     return STATUS_OK;
 }
 
-static enum status write_parts(const struct model_save *save, const char *path,
-                               const struct writing *writing)
+static enum status check_parts(const struct parts *parts)
 {
-    const int count = writing->shards.count;
-    for (int shard = 0; shard < count; shard++) {
+    for (int shard = 0; shard < parts->count; shard++) {
         struct part_path part;
-        const struct output_tensors_args args = args_of(writing, shard);
-        TRY(path_of_part(&part, path, shard, count));
-        TRY(output_gguf_write(
-            part.beside, save,
-            &(struct output_gguf_part){shard, count, writing->shards.first[count], &args}));
+        TRY(path_of_part(&part, parts, shard));
+        TRY(model_save_place_check(parts->save, part.place));
     }
     return STATUS_OK;
+}
+
+static enum status write_parts(const struct parts *parts, const struct writing *writing)
+{
+    for (int shard = 0; shard < parts->count; shard++) {
+        struct part_path part;
+        const struct output_tensors_args args = args_of(writing, shard);
+        TRY(path_of_part(&part, parts, shard));
+        TRY(output_gguf_write(part.beside, parts->save,
+                              &(struct output_gguf_part){shard, parts->count,
+                                                         writing->shards.first[parts->count],
+                                                         &args}));
+    }
+    return STATUS_OK;
+}
+
+/* Of several, the old first one goes first: a set that is half old is never opened. */
+static enum status remove_first(const struct parts *parts)
+{
+    struct part_path part;
+    if (parts->save->keeps_existing || parts->count == 1)
+        return STATUS_OK;
+    TRY(path_of_part(&part, parts, 0));
+    if (unlink(part.place) != 0 && errno != ENOENT)
+        return fail(STATUS_IO, "remove %s: %s", part.place, strerror(errno));
+    return output_file_sync_folder(parts->path);
+}
+
+/* Those that took nobody's place. */
+static void take_back(const struct parts *parts, int from)
+{
+    for (int shard = from; parts->save->keeps_existing && shard < parts->count; shard++) {
+        struct part_path part;
+        if (path_of_part(&part, parts, shard) == STATUS_OK)
+            (void)unlink(part.place);
+    }
 }
 
 /* The first one last: who opens it finds all others. */
-static enum status place_parts(const char *path, int count)
+static enum status place_parts(const struct parts *parts)
 {
-    for (int shard = count - 1; shard >= 0; shard--) {
+    enum status status = remove_first(parts);
+    for (int shard = parts->count - 1; shard >= 0 && status == STATUS_OK; shard--) {
         struct part_path part;
-        TRY(path_of_part(&part, path, shard, count));
-        if (rename(part.beside, part.place) != 0)
-            return fail(STATUS_IO, "rename %s: %s", part.beside, strerror(errno));
+        status = path_of_part(&part, parts, shard);
+        if (status == STATUS_OK)
+            status = output_beside_put(part.beside, part.place, parts->save->keeps_existing);
+        if (status != STATUS_OK)
+            take_back(parts, shard + 1);
     }
-    return output_file_sync_folder(path);
+    return status == STATUS_OK ? output_file_sync_folder(parts->path) : status;
 }
 
-static void discard_parts(const char *path, int count)
+/* What was not put in its place. */
+static void remove_beside(const struct parts *parts)
 {
-    for (int shard = 0; shard < count; shard++) {
+    for (int shard = 0; shard < parts->count; shard++) {
         struct part_path part;
-        if (path_of_part(&part, path, shard, count) == STATUS_OK)
+        if (path_of_part(&part, parts, shard) == STATUS_OK)
             (void)unlink(part.beside);
     }
+    (void)rmdir(parts->beside);
 }
 
 static enum status save_gguf(const struct model_save *save, const char *path,
                              const struct writing *writing)
 {
-    const int count = writing->shards.count;
-    for (int shard = 0; shard < count; shard++) {
-        struct part_path part;
-        TRY(path_of_part(&part, path, shard, count));
-        TRY(check_place(save, part.place));
-    }
-    enum status status = write_parts(save, path, writing);
+    struct parts parts = {.save = save, .path = path, .count = writing->shards.count};
+    TRY(check_parts(&parts));
+    TRY(output_beside_make(parts.beside, sizeof parts.beside, path, "part"));
+    enum status status = write_parts(&parts, writing);
     if (status == STATUS_OK)
-        status = place_parts(path, count);
-    if (status != STATUS_OK)
-        discard_parts(path, count);
+        status = place_parts(&parts);
+    remove_beside(&parts);
     return status;
 }
 

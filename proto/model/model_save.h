@@ -2,8 +2,10 @@
  * it was made of. Facts, metadata and tokenizer are carried over; rope's base and the context
  * length are replaced where a caller says so.
  *
- * What is written is written beside its place and renamed: who opens the path finds the model that
- * was there before, or all of the new one.
+ * What is written is written beside its place, in a folder "PATH.part-PROCESS-NUMBER", and renamed:
+ * who opens a folder or one GGUF file finds the model that was there before, or all of the new one.
+ * Several GGUF files are renamed one by one: who opens the first finds the model that was there
+ * before, or nothing, or all of the new one. A process that is killed leaves the folder beside.
  */
 #pragma once
 
@@ -40,7 +42,7 @@ struct model_save {
     double rope_base;       /* a float32 number; 0: the source's */
     int64_t context_tokens; /* 0: the source's */
     uint64_t shard_bytes;   /* of tensors in a file, but for one that is larger; 0: all in one */
-    bool keeps_existing;    /* ALREADY_EXISTS rather than replacing what is there */
+    bool keeps_existing;    /* ALREADY_EXISTS rather than replacing what is there, or has come */
     const struct model_save_watch *watch; /* NULL: nobody */
     int *files;                           /* of weights, once they are written; NULL */
 };
@@ -50,11 +52,12 @@ bool model_save_copies(const struct model_save *save);
 
 /* Whether model_save can write this, so that nobody trains for hours before a refusal. Does not
  * look at `values`. UNIMPLEMENTED by name for what the other format cannot say (a tokenizer, a rope
- * scaling), INVALID_ARGUMENT for numbers that cannot be or the source's own path, ALREADY_EXISTS
- * for a folder with other files in it. */
+ * scaling), INVALID_ARGUMENT for numbers that cannot be or a place of the source's own files,
+ * ALREADY_EXISTS for a folder with other files in it. Places of a GGUF file that is cut into parts
+ * are looked at once their number is known, in model_save before it writes. */
 MUST_CHECK enum status model_save_check(const struct model_save *save, const char *path);
 
 /* Writes a folder or a file at `path`, in memory for some rows of one tensor. On disk when this
  * returns. As model_save_check refuses, and IO; DATA_LOSS for a number that is not finite,
- * OUT_OF_RANGE for one that float16 cannot hold. */
+ * OUT_OF_RANGE for one that float16 or bfloat16 cannot hold. */
 MUST_CHECK enum status model_save(const struct model_save *save, const char *path);

@@ -7,9 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { BUFFER_BYTES = 1 << 20, MODE = 0666 };
+enum { BUFFER_BYTES = 1 << 20, COPY_BYTES = 1 << 14, MODE = 0666 };
 
 static enum status fail_on(const char *what, const char *path)
 {
@@ -129,6 +130,54 @@ void output_file_discard(struct output_file *file)
     (void)close(file->descriptor);
     (void)unlink(file->path);
     release(file);
+}
+
+static enum status copy_all(struct output_file *file, int from, const char *path)
+{
+    uint8_t piece[COPY_BYTES];
+    for (;;) {
+        const ssize_t bytes = read(from, piece, sizeof piece);
+        if (bytes < 0 && errno == EINTR)
+            continue;
+        if (bytes < 0)
+            return fail_on("read", path);
+        if (bytes == 0)
+            return STATUS_OK;
+        TRY(output_file_write(file, piece, (size_t)bytes));
+    }
+}
+
+/* A pipe is not waited for. */
+static enum status open_regular(int *descriptor, const char *path)
+{
+    struct stat facts;
+    const int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (opened < 0)
+        return errno == ENOENT ? fail(STATUS_NOT_FOUND, "open %s: %s", path, strerror(errno))
+                               : fail_on("open", path);
+    if (fstat(opened, &facts) == 0 && S_ISREG(facts.st_mode)) {
+        *descriptor = opened;
+        return STATUS_OK;
+    }
+    (void)close(opened);
+    return fail(STATUS_INVALID_ARGUMENT, "%s is not a regular file", path);
+}
+
+enum status output_file_copy(const char *to, const char *from)
+{
+    struct output_file file;
+    int descriptor = -1;
+    enum status status;
+    TRY(open_regular(&descriptor, from));
+    TRY_ELSE(output_file_open(&file, to), close_source);
+    TRY_ELSE(copy_all(&file, descriptor, from), discard);
+    status = output_file_close(&file);
+    goto close_source;
+discard:
+    output_file_discard(&file);
+close_source:
+    (void)close(descriptor);
+    return status;
 }
 
 enum status output_file_sync_folder(const char *path)

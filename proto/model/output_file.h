@@ -32,6 +32,10 @@ MUST_CHECK enum status output_file_close(struct output_file *file);
 /* The same; then the file takes the place of `path` at once, and its name is on disk too. */
 MUST_CHECK enum status output_file_close_as(struct output_file *file, const char *path);
 
+/* Copies a regular file as it is, be it empty. NOT_FOUND, IO, or INVALID_ARGUMENT for what is no
+ * regular file. */
+MUST_CHECK enum status output_file_copy(const char *to, const char *from);
+
 /* Closes, and removes what was written. For a file that failed before it was to be closed. */
 void output_file_discard(struct output_file *file);
 

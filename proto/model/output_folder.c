@@ -13,9 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proto/model/output_beside.h"
 #include "proto/model/output_file.h"
 
-enum { SUFFIX_BYTES = 8, NAME_BYTES = 256, MODE = 0777 };
+enum { NAME_BYTES = 256 };
 
 const char *const output_folder_names[] = {"config.json",
                                            "generation_config.json",
@@ -26,6 +27,8 @@ const char *const output_folder_names[] = {"config.json",
                                            "added_tokens.json",
                                            "vocab.json",
                                            "merges.txt",
+                                           "tokenizer.model",
+                                           "tekken.json",
                                            "model.safetensors",
                                            "model.safetensors.index.json",
                                            NULL};
@@ -115,11 +118,10 @@ static enum status take_path(struct output_folder *folder, const char *path)
     size_t bytes = strlen(place);
     while (bytes > 1 && place[bytes - 1] == '/')
         bytes--;
-    const bool fits = bytes > 0 && bytes + SUFFIX_BYTES + NAME_BYTES <= OUTPUT_FOLDER_PATH_BYTES;
-    if (fits) {
+    const bool fits =
+        bytes > 0 && bytes + OUTPUT_BESIDE_SUFFIX_BYTES + NAME_BYTES <= OUTPUT_FOLDER_PATH_BYTES;
+    if (fits)
         snprintf(folder->path, sizeof folder->path, "%.*s", (int)bytes, place);
-        snprintf(folder->part, sizeof folder->part, "%.*s.part", (int)bytes, place);
-    }
     free(resolved);
     return fits ? STATUS_OK
                 : fail(STATUS_INVALID_ARGUMENT, "the path of the folder for a model is %s",
@@ -130,16 +132,14 @@ enum status output_folder_check(const char *path)
 {
     struct output_folder folder;
     TRY(take_path(&folder, path));
-    TRY(check_names(folder.path));
-    return check_names(folder.part);
+    return check_names(folder.path);
 }
 
 enum status output_folder_begin(struct output_folder *folder, const char *path)
 {
     TRY(output_folder_check(path));
     TRY(take_path(folder, path));
-    TRY(remove_folder(folder->part));
-    return mkdir(folder->part, MODE) == 0 ? STATUS_OK : fail_on("make the folder", folder->part);
+    return output_beside_make(folder->part, sizeof folder->part, folder->path, "part");
 }
 
 void output_folder_file(char path[OUTPUT_FOLDER_PATH_BYTES], const struct output_folder *folder,
@@ -149,37 +149,49 @@ void output_folder_file(char path[OUTPUT_FOLDER_PATH_BYTES], const struct output
     assert(bytes < OUTPUT_FOLDER_PATH_BYTES);
 }
 
-/* The old model stays whole under another name until the new one is there. */
+/* The old model stays whole under another name until the new one is there, and comes back where
+ * that fails. */
 static enum status move_aside(const struct output_folder *folder)
 {
     char old[OUTPUT_FOLDER_PATH_BYTES];
-    snprintf(old, sizeof old, "%.*s.old", OUTPUT_FOLDER_PATH_BYTES - SUFFIX_BYTES, folder->path);
-    TRY(check_names(old));
-    TRY(remove_folder(old));
-    if (rename(folder->path, old) != 0 && errno != ENOENT)
-        return fail_on("rename", folder->path);
-    if (rename(folder->part, folder->path) != 0)
-        return fail_on("rename", folder->part);
+    TRY(output_beside_make(old, sizeof old, folder->path, "old"));
+    if (rename(folder->path, old) != 0) {
+        const enum status status = fail_on("rename", folder->path);
+        (void)rmdir(old);
+        return status;
+    }
+    if (rename(folder->part, folder->path) != 0) {
+        const enum status status = fail_on("rename", folder->part);
+        (void)rename(old, folder->path);
+        return status;
+    }
     return remove_folder(old);
 }
 
-static enum status put_in_place(const struct output_folder *folder)
+/* Looks again at what is to be removed: the writing took long. */
+static enum status replace(const struct output_folder *folder)
 {
+    TRY(check_names(folder->path));
     if (renameat2(AT_FDCWD, folder->part, AT_FDCWD, folder->path, RENAME_EXCHANGE) == 0)
         return remove_folder(folder->part);
-    if (errno == EINVAL || errno == ENOSYS)
-        return move_aside(folder);
-    if (errno != ENOENT || rename(folder->part, folder->path) != 0)
-        return fail_on("rename", folder->part);
-    return STATUS_OK;
+    return errno == EINVAL || errno == ENOSYS ? move_aside(folder)
+                                              : fail_on("rename", folder->part);
 }
 
-enum status output_folder_finish(struct output_folder *folder)
+static enum status put_in_place(const struct output_folder *folder, bool keeps_existing)
+{
+    struct stat facts;
+    if (keeps_existing || lstat(folder->path, &facts) != 0)
+        return output_beside_put(folder->part, folder->path, true);
+    return replace(folder);
+}
+
+enum status output_folder_finish(struct output_folder *folder, bool keeps_existing)
 {
     char inside[OUTPUT_FOLDER_PATH_BYTES];
     output_folder_file(inside, folder, "config.json");
     TRY(output_file_sync_folder(inside));
-    TRY(put_in_place(folder));
+    TRY(put_in_place(folder, keeps_existing));
     return output_file_sync_folder(folder->path);
 }
 

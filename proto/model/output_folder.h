@@ -1,6 +1,8 @@
-/* A model's folder while it is written: beside its place, as PATH.part, and put there when it is
- * whole. Who opens PATH finds the model that was there before, or all of the new one. */
+/* A model's folder while it is written: beside its place (output_beside.h), and put there when it
+ * is whole. Who opens PATH finds the model that was there before, or all of the new one. */
 #pragma once
+
+#include <stdbool.h>
 
 #include "proto/status.h"
 
@@ -19,16 +21,17 @@ extern const char *const output_folder_names[];
  * those. ALREADY_EXISTS names the first other one: nobody's file is removed unasked. */
 MUST_CHECK enum status output_folder_check(const char *path);
 
-/* Makes the folder PATH.part, empty, as output_folder_check says. */
+/* Makes a folder "PATH.part-...", empty, as output_folder_check says. */
 MUST_CHECK enum status output_folder_begin(struct output_folder *folder, const char *path);
 
-/* "PATH.part/name" */
+/* "PATH.part-.../name" */
 void output_folder_file(char path[OUTPUT_FOLDER_PATH_BYTES], const struct output_folder *folder,
                         const char *name);
 
-/* Puts the folder in its place, and removes the one that was there. Where the file system cannot
- * exchange two folders (NFS), the old one is PATH.old for a moment. */
-MUST_CHECK enum status output_folder_finish(struct output_folder *folder);
+/* Puts the folder in its place, and removes the one that was there; ALREADY_EXISTS where it
+ * `keeps_existing` and something has come there. Where the file system cannot exchange two folders
+ * (NFS), the old one is in "PATH.old-..." for a moment. */
+MUST_CHECK enum status output_folder_finish(struct output_folder *folder, bool keeps_existing);
 
 /* Removes what was written. */
 void output_folder_discard(struct output_folder *folder);

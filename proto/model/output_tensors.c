@@ -208,6 +208,11 @@ static enum status check_numbers(const float *values, int64_t count,
                     "the tensor %s has a number that is not finite, so that the model is of no "
                     "use; it is not written",
                     name);
+    if (tensor->dtype == DTYPE_BF16)
+        return fail(STATUS_OUT_OF_RANGE,
+                    "the tensor %s has a number beyond %.4g, which bfloat16 cannot hold; write "
+                    "float32",
+                    name, (double)most);
     if (tensor->dtype == DTYPE_F16)
         return fail(STATUS_OUT_OF_RANGE,
                     "the tensor %s has a number beyond 65504, which float16 cannot hold; write "
@@ -282,6 +287,8 @@ static enum status write_tensor(struct output_file *file, struct pieces *pieces,
                                 const struct output_tensors_args *args,
                                 const struct output_tensor *tensor)
 {
+    if (tensor->bytes == 0)
+        return STATUS_OK;
     const int64_t rows_at_once =
         tensor->columns < PIECE_ELEMENTS ? PIECE_ELEMENTS / tensor->columns : 1;
     for (int64_t first = 0; first < tensor->rows; first += rows_at_once) {

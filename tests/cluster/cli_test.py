@@ -375,7 +375,8 @@ class Conversions(Folder):
                 ((model, self.path("x.gguf"), "--type", "Q6_K"), 65, "weights of type Q6_K are read but not written"),
                 ((model, self.path("x")), 65, "which safetensors files do not have"),
                 ((model, self.path("x.safetensors")), 65, "name a folder"),
-                ((model, model), 69, "is there already"),
+                ((model, model), 69, "is there already; name another place, or give --overwrite to replace it"),
+                ((model, self.path("x") + "\udcff.gguf", "--json"), 65, "the path OUT"),
                 ((model, model, "--overwrite"), 65, "is the model that the new one is made of"),
                 ((self.path("none.gguf"), self.path("x")), 66, "none.gguf"),
                 ((model,), 2, "FILE OUT is missing")):

@@ -270,48 +270,96 @@ static void panels_that_are_not_seen_change_nothing(void **unused)
     }
 }
 
-/* The mean error over cases in a model's shapes. */
-static double mean_error(const struct kernels *kernels)
+enum { MODEL_CASES = 9, MODEL_CASE_KEYS = 404 };
+
+/* A case in a model's shapes. */
+static struct attention_case model_case(int number, const struct kernels *kernels,
+                                        struct random *random)
 {
     static const int head_dims[] = {64, 128, 80};
-    struct random random = {20261202};
-    double sum = 0;
-    enum { CASES = 9 };
-    for (int i = 0; i < CASES; i++) {
-        struct attention_case c = {.group = 3,
-                                   .head_dim = head_dims[i % 3],
-                                   .query_first = 400,
-                                   .tokens = 4,
-                                   .key_end = 400 + 4,
-                                   .bands = attention_case_rope()};
-        c.scale_log2 = 1.44269504f / sqrtf((float)c.head_dim);
-        attention_case_create(&c);
-        attention_case_randomise(&c, kernels, &random, (float)(1 << i / 3 % 3));
-        struct attention_state state;
-        attention_state_create(&state, &c);
-        const struct attention_part whole = attention_case_whole(&c);
-        attention_case_run(&c, kernels, &whole, &state);
-        sum += attention_case_error(&c, kernels, &state).rms / CASES;
-        attention_state_destroy(&state);
-        attention_case_destroy(&c);
+    struct attention_case c = {.group = 3,
+                               .head_dim = head_dims[number % 3],
+                               .query_first = MODEL_CASE_KEYS - 4,
+                               .tokens = 4,
+                               .key_end = MODEL_CASE_KEYS,
+                               .bands = attention_case_rope()};
+    c.scale_log2 = 1.44269504f / sqrtf((float)c.head_dim);
+    attention_case_create(&c);
+    attention_case_randomise(&c, kernels, random, (float)(1 << number / 3 % 3));
+    return c;
+}
+
+static double error_of_run(const struct attention_case *c, const struct kernels *kernels)
+{
+    struct attention_state state;
+    attention_state_create(&state, c);
+    const struct attention_part whole = attention_case_whole(c);
+    attention_case_run(c, kernels, &whole, &state);
+    const double rms = attention_case_error(c, kernels, &state).rms;
+    attention_state_destroy(&state);
+    return rms;
+}
+
+/* out [head_dim], in float64 but for probabilities, which are rounded to bf16 once their sum is
+ * taken. */
+static void attend_in_bf16(double *out, const struct attention_case *c, int64_t token, int head)
+{
+    double scores[MODEL_CASE_KEYS], max = -INFINITY, sum = 0;
+    const int64_t seen = c->query_first + token + 1;
+    const float *q = attention_case_query(c, 0, token, head);
+    for (int64_t j = 0; j < seen; j++) {
+        const float *k = attention_case_key(c, 0, j);
+        scores[j] = 0;
+        for (int d = 0; d < c->head_dim; d++)
+            scores[j] += (double)q[d] * (double)k[d] * (double)c->scale_log2;
+        max = fmax(max, scores[j]);
     }
-    return sum;
+    memset(out, 0, (size_t)c->head_dim * sizeof out[0]);
+    for (int64_t j = 0; j < seen; j++) {
+        const double p = exp2(scores[j] - max);
+        const double rounded = (double)dtype_f32_from_bf16(dtype_bf16_from_f32((float)p));
+        sum += p;
+        for (int d = 0; d < c->head_dim; d++)
+            out[d] += rounded * (double)c->values[j * c->head_dim + d];
+    }
+    for (int d = 0; d < c->head_dim; d++)
+        out[d] /= sum;
+}
+
+/* What bf16 costs by itself, whatever this machine has. Operands are bf16 numbers already. */
+static double error_of_bf16(const struct attention_case *c)
+{
+    double difference = 0, squares = 0, lse;
+    double out[ATTENTION_HEAD_DIM_MAX], truth[ATTENTION_HEAD_DIM_MAX];
+    for (int64_t t = 0; t < c->tokens; t++)
+        for (int h = 0; h < c->group; h++) {
+            attention_case_truth(c, t, h, truth, &lse);
+            attend_in_bf16(out, c, t, h);
+            for (int d = 0; d < c->head_dim; d++) {
+                difference += (out[d] - truth[d]) * (out[d] - truth[d]);
+                squares += truth[d] * truth[d];
+            }
+        }
+    return sqrt(difference / squares);
 }
 
 /* Both have the same operands. */
 static void integers_are_closer_to_the_truth_than_bf16_is(void **unused)
 {
     (void)unused;
-    const struct kernels *bf16 = NULL;
-    for (int n = 0; subjects_at(n); n++)
-        if (strncmp(subjects_at(n)->name, "avx512_bf16", 11) == 0)
-            bf16 = subjects_at(n);
-    for (int n = 0; bf16 && subjects_at(n); n++) {
-        if (!is_whole_in_prefill(subjects_at(n)))
+    for (int n = 0; subjects_at(n); n++) {
+        const struct kernels *kernels = subjects_at(n);
+        struct random random = {20261202};
+        double integers = 0, rounded = 0;
+        if (!is_whole_in_prefill(kernels))
             continue;
-        const double integers = mean_error(subjects_at(n)), rounded = mean_error(bf16);
-        print_message("error of %s %.2e, of %s %.2e\n", subjects_at(n)->name, integers, bf16->name,
-                      rounded);
+        for (int i = 0; i < MODEL_CASES; i++) {
+            struct attention_case c = model_case(i, kernels, &random);
+            integers += error_of_run(&c, kernels) / MODEL_CASES;
+            rounded += error_of_bf16(&c) / MODEL_CASES;
+            attention_case_destroy(&c);
+        }
+        print_message("error of %s %.2e, of bf16 %.2e\n", kernels->name, integers, rounded);
         assert_true(integers > 0 && integers < rounded / 5);
     }
 }

@@ -91,6 +91,8 @@ static void numbers_up_to_the_limit_have_finite_scales(void **state)
         for (int i = 0; i < ELEMENTS; i++)
             assert_true(isfinite(back[i]));
     }
+    const float beyond = nextafterf(dtype_encode_most(DTYPE_BF16), INFINITY);
+    assert_true(isinf(dtype_f32_from_bf16(dtype_bf16_from_f32(beyond))));
     assert_false(dtype_encode_knows(DTYPE_Q4_K));
     assert_false(dtype_encode_knows(DTYPE_COUNT));
 }

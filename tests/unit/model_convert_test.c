@@ -27,7 +27,7 @@ static const char *path_of(const char *name)
     static char paths[4][PATH_BYTES];
     static int next;
     char *path = paths[next++ % 4];
-    snprintf(path, PATH_BYTES, "%s/%s", folder, name);
+    snprintf(path, PATH_BYTES, "%s/%.200s", folder, name);
     return path;
 }
 
@@ -41,10 +41,12 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    static const char *const names[] = {"source", "out", "back", "out.part", "back.part"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (checkpoint_is_directory(path_of(names[i])))
-            tiny_directory_remove(path_of(names[i]));
+    DIR *listing = opendir(folder);
+    assert_non_null(listing);
+    for (struct dirent *entry = readdir(listing); entry; entry = readdir(listing))
+        if (entry->d_name[0] != '.' && checkpoint_is_directory(path_of(entry->d_name)))
+            tiny_directory_remove(path_of(entry->d_name));
+    closedir(listing);
     tiny_directory_remove(folder);
     return 0;
 }
@@ -89,12 +91,24 @@ static int outputs(void)
     return count;
 }
 
+/* How many folders lie beside places. */
+static int left_beside(void)
+{
+    DIR *listing = opendir(folder);
+    int count = 0;
+    assert_non_null(listing);
+    for (struct dirent *entry = readdir(listing); entry; entry = readdir(listing))
+        count += strstr(entry->d_name, ".part-") || strstr(entry->d_name, ".old-");
+    closedir(listing);
+    return count;
+}
+
 static void save_to(const struct model_save *save, const char *name)
 {
+    const int before = left_beside();
     if (model_save(save, path_of(name)) != STATUS_OK)
         fail_msg("%s", status_message());
-    assert_int_not_equal(access(path_of("out.part"), F_OK), 0);
-    assert_int_not_equal(access(path_of("out.gguf.part"), F_OK), 0);
+    assert_int_equal(left_beside(), before);
 }
 
 static void expect_refusal(const struct model_save *save, const char *name, enum status wanted,
@@ -366,6 +380,267 @@ static void rows_that_do_not_fill_blocks_are_refused_with_the_numbers(void **sta
     model_close(source);
 }
 
+/* Adds a tensor of F32 to the one safetensors file of a folder. */
+static void add_empty_tensor(const char *name, const char *shape)
+{
+    const char *path = path_of("source/model.safetensors");
+    static char data[1 << 20];
+    uint64_t bytes;
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fread(&bytes, sizeof bytes, 1, file), 1);
+    char *text = calloc(1, bytes + 1);
+    assert_non_null(text);
+    assert_int_equal(fread(text, 1, bytes, file), bytes);
+    const size_t data_bytes = fread(data, 1, sizeof data, file);
+    assert_true(data_bytes > 0 && data_bytes < sizeof data);
+    fclose(file);
+    json_t *header = json_loads(text, 0, NULL);
+    json_object_set_new(header, name,
+                        json_pack("{s:s, s:o, s:[II]}", "dtype", "F32", "shape",
+                                  json_loads(shape, 0, NULL), "data_offsets",
+                                  (json_int_t)data_bytes, (json_int_t)data_bytes));
+    free(text);
+    text = json_dumps(header, JSON_COMPACT);
+    json_decref(header);
+    assert_non_null(text);
+    bytes = strlen(text);
+    file = fopen(path, "wb");
+    assert_non_null(file);
+    fwrite(&bytes, sizeof bytes, 1, file);
+    fwrite(text, 1, bytes, file);
+    fwrite(data, 1, data_bytes, file);
+    assert_int_equal(fclose(file), 0);
+    free(text);
+}
+
+static void tensors_without_numbers_are_listed(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir(path_of("source"), 0777), 0);
+    tiny_directory_write(path_of("source"), &plain, 7, DTYPE_F32, 1);
+    add_empty_tensor("a.rotary_emb.inv_freq", "[0]");
+    add_empty_tensor("b.rotary_emb.inv_freq", "[0, 4]");
+    add_empty_tensor("c.rotary_emb.inv_freq", "[4, 0]");
+    struct model *source = open_model(path_of("source"));
+    struct model_save save = conversion(source, MODEL_SAVE_FOLDER, DTYPE_BF16);
+    save_to(&save, "out");
+    struct model *found = open_model(path_of("out"));
+    for (const char *name = "abc"; *name; name++) {
+        char text[] = "a.rotary_emb.inv_freq"; /* other names are refused */
+        text[0] = *name;
+        const struct checkpoint *files = model_checkpoint(found);
+        const int at = checkpoint_find_tensor(files, text);
+        assert_true(at >= 0);
+        assert_int_equal(checkpoint_tensor(files, at)->dtype, DTYPE_BF16);
+        assert_int_equal(checkpoint_tensor(files, at)->bytes, 0);
+    }
+    model_close(found);
+    model_close(source);
+}
+
+/* ---- whose files they are ---- */
+
+static void put_text(const char *name, const char *text)
+{
+    FILE *file = fopen(path_of(name), "wb");
+    assert_non_null(file);
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void expect_text(const char *name, const char *text)
+{
+    char found[64] = "";
+    FILE *file = fopen(path_of(name), "rb");
+    assert_non_null(file);
+    const size_t bytes = fread(found, 1, sizeof found - 1, file);
+    fclose(file);
+    assert_int_equal(bytes, strlen(text));
+    assert_memory_equal(found, text, bytes);
+}
+
+/* Also the source itself. */
+static void a_file_that_is_called_like_a_part_stays(void **state)
+{
+    (void)state;
+    tiny_model_write(path_of("out.gguf.part"), &plain, 7, DTYPE_F32);
+    put_text("out-00001-of-00002.gguf.part", "mine");
+    assert_int_equal(mkdir(path_of("out.part"), 0777), 0);
+    put_text("out.part/model.safetensors", "mine");
+    struct model *source = open_model(path_of("out.gguf.part"));
+    struct model_save save = conversion(source, MODEL_SAVE_GGUF, DTYPE_F16);
+    save_to(&save, "out.gguf");
+    save.format = MODEL_SAVE_FOLDER;
+    save_to(&save, "out");
+    save.format = MODEL_SAVE_GGUF;
+    save.shard_bytes = 150000;
+    save_to(&save, "out.gguf");
+    expect_text("out-00001-of-00002.gguf.part", "mine");
+    expect_text("out.part/model.safetensors", "mine");
+    struct model *again = open_model(path_of("out.gguf.part"));
+    expect_same_tensors(again, source);
+    model_close(again);
+    model_close(source);
+}
+
+static void no_file_of_the_source_is_replaced(void **state)
+{
+    (void)state;
+    int files = 0;
+    struct model *whole = make_gguf(&plain, DTYPE_F32);
+    struct model_save save = conversion(whole, MODEL_SAVE_GGUF, DTYPE_COUNT);
+    save.shard_bytes = 150000;
+    save.files = &files;
+    save_to(&save, "source.gguf");
+    assert_true(files > 1);
+    char first[64], last[64];
+    snprintf(first, sizeof first, "source-00001-of-%05d.gguf", files);
+    snprintf(last, sizeof last, "source-%05d-of-%05d.gguf", files, files);
+    struct model *parts = open_model(path_of(first));
+    save.source = parts;
+    save.keeps_existing = false;
+    expect_refusal(&save, "source.gguf", STATUS_INVALID_ARGUMENT, "is the model that the new one");
+    save.shard_bytes = 0;
+    expect_refusal(&save, last, STATUS_INVALID_ARGUMENT, "is the model that the new one");
+    model_close(parts);
+    struct model *directory = make_directory(&plain, DTYPE_F32);
+    save = conversion(directory, MODEL_SAVE_GGUF, DTYPE_F16);
+    save.keeps_existing = false;
+    expect_refusal(&save, "source/model-00002-of-00002.safetensors", STATUS_INVALID_ARGUMENT,
+                   "is the model that the new one");
+    assert_int_equal(mkdir(path_of("out"), 0777), 0); /* whose weights the source links to */
+    assert_int_equal(rename(path_of("source/model-00001-of-00002.safetensors"),
+                            path_of("out/model-00001-of-00002.safetensors")),
+                     0);
+    assert_int_equal(symlink("../out/model-00001-of-00002.safetensors",
+                             path_of("source/model-00001-of-00002.safetensors")),
+                     0);
+    save.format = MODEL_SAVE_FOLDER;
+    expect_refusal(&save, "out", STATUS_INVALID_ARGUMENT, "holds a part of it");
+    model_close(directory);
+    model_close(whole);
+}
+
+/* Somebody writes to the same place meanwhile. */
+static enum status come_between(void *context, uint64_t done_bytes, uint64_t all_bytes)
+{
+    const struct model_save *other = context;
+    return done_bytes == all_bytes
+               ? model_save(other, path_of(other->format == MODEL_SAVE_GGUF ? "out.gguf" : "out"))
+               : STATUS_OK;
+}
+
+static void what_came_while_it_was_written_stays(void **state)
+{
+    (void)state;
+    struct model *source = make_gguf(&plain, DTYPE_F32);
+    for (int format = MODEL_SAVE_FOLDER; format <= MODEL_SAVE_GGUF; format++) {
+        const char *name = format == MODEL_SAVE_GGUF ? "out.gguf" : "out";
+        struct model_save other = conversion(source, (enum model_save_format)format, DTYPE_F16);
+        const struct model_save_watch watch = {come_between, &other};
+        struct model_save save = conversion(source, (enum model_save_format)format, DTYPE_BF16);
+        save.watch = &watch;
+        assert_int_equal(model_save(&save, path_of(name)), STATUS_ALREADY_EXISTS);
+        assert_int_equal(left_beside(), 0);
+        struct model *found = open_model(path_of(name));
+        assert_int_equal(model_tensor(found, MODEL_ATTN_Q, 0).dtype, DTYPE_F16);
+        model_close(found);
+    }
+    model_close(source);
+}
+
+static char first_part[64];
+
+static enum status put_first_part(void *context, uint64_t done_bytes, uint64_t all_bytes)
+{
+    (void)context;
+    if (done_bytes == all_bytes)
+        put_text(first_part, "mine");
+    return STATUS_OK;
+}
+
+/* The first part is renamed last: the others are taken back. */
+static void parts_that_cannot_all_be_placed_are_taken_back(void **state)
+{
+    (void)state;
+    int files = 0;
+    struct model *source = make_gguf(&plain, DTYPE_F32);
+    struct model_save save = conversion(source, MODEL_SAVE_GGUF, DTYPE_F16);
+    save.shard_bytes = 50000;
+    save.files = &files;
+    save_to(&save, "back.gguf");
+    assert_true(files > 2);
+    snprintf(first_part, sizeof first_part, "out-00001-of-%05d.gguf", files);
+    const struct model_save_watch watch = {put_first_part, NULL};
+    save.watch = &watch;
+    const int before = outputs();
+    assert_int_equal(model_save(&save, path_of("out.gguf")), STATUS_ALREADY_EXISTS);
+    assert_int_equal(outputs(), before + 1);
+    expect_text(first_part, "mine");
+    model_close(source);
+}
+
+static void a_file_that_parts_do_not_replace_is_no_hindrance(void **state)
+{
+    (void)state;
+    struct model *source = make_gguf(&plain, DTYPE_F32);
+    struct model_save save = conversion(source, MODEL_SAVE_GGUF, DTYPE_COUNT);
+    save.shard_bytes = 50000;
+    save_to(&save, "source.gguf");
+    expect_refusal(&save, "source.gguf", STATUS_ALREADY_EXISTS, ".gguf is there already");
+    model_close(source);
+}
+
+static enum status block_second_part(void *context, uint64_t done_bytes, uint64_t all_bytes)
+{
+    if (done_bytes < all_bytes)
+        return STATUS_OK;
+    assert_int_equal(unlink(path_of(context)), 0);
+    assert_int_equal(mkdir(path_of(context), 0777), 0);
+    return STATUS_OK;
+}
+
+static void parts_of_two_models_are_never_opened_together(void **state)
+{
+    (void)state;
+    int files = 0;
+    char second_part[64];
+    struct model *source = make_gguf(&plain, DTYPE_F32), *found = NULL;
+    struct model_save save = conversion(source, MODEL_SAVE_GGUF, DTYPE_F16);
+    save.shard_bytes = 50000;
+    save.files = &files;
+    save_to(&save, "out.gguf");
+    assert_true(files > 2);
+    snprintf(first_part, sizeof first_part, "out-00001-of-%05d.gguf", files);
+    snprintf(second_part, sizeof second_part, "out-00002-of-%05d.gguf", files);
+    const struct model_save_watch watch = {block_second_part, second_part};
+    save.watch = &watch;
+    save.keeps_existing = false;
+    assert_int_equal(model_save(&save, path_of("out.gguf")), STATUS_IO);
+    assert_int_equal(left_beside(), 0);
+    assert_int_equal(model_open(&found, path_of(first_part)), STATUS_NOT_FOUND);
+    model_close(source);
+}
+
+static void files_beside_that_are_not_read_are_copied_as_they_are(void **state)
+{
+    (void)state;
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\n";
+    model_close(make_directory(&plain, DTYPE_F32));
+    put_text("source/merges.txt", "");
+    put_text("source/vocab.json", pointer);
+    struct model *source = open_model(path_of("source"));
+    const struct model_save save = conversion(source, MODEL_SAVE_FOLDER, DTYPE_F16);
+    save_to(&save, "out");
+    expect_text("out/merges.txt", "");
+    expect_text("out/vocab.json", pointer);
+    assert_int_equal(unlink(path_of("source/vocab.json")), 0);
+    assert_int_equal(mkfifo(path_of("source/vocab.json"), 0666), 0);
+    expect_refusal(&save, "back", STATUS_INVALID_ARGUMENT, "vocab.json is not a regular file");
+    model_close(source);
+}
+
 /* ---- what ends it ---- */
 
 struct seen {
@@ -428,7 +703,7 @@ static void a_full_disk_leaves_nothing(void **state)
     model_close(source);
 }
 
-/* The next one takes away what the kill has left beside the place. */
+/* What the kill has left beside the place is nobody's business. */
 static void a_kill_in_the_middle_leaves_no_model_and_no_obstacle(void **state)
 {
     (void)state;
@@ -447,6 +722,7 @@ static void a_kill_in_the_middle_leaves_no_model_and_no_obstacle(void **state)
         assert_int_equal(waitpid(child, &ended, 0), child);
         assert_true(WIFSIGNALED(ended) && WTERMSIG(ended) == SIGKILL);
         assert_int_not_equal(access(path_of(name), F_OK), 0);
+        assert_int_equal(left_beside(), format - MODEL_SAVE_FOLDER + 1);
         save.watch = NULL;
         save_to(&save, name);
         model_close(open_model(path_of(name)));
@@ -467,6 +743,14 @@ int main(void)
         TEST(matrices_are_rounded_to_every_type_that_is_written),
         TEST(what_cannot_be_is_refused_by_name),
         TEST(rows_that_do_not_fill_blocks_are_refused_with_the_numbers),
+        TEST(tensors_without_numbers_are_listed),
+        TEST(a_file_that_is_called_like_a_part_stays),
+        TEST(no_file_of_the_source_is_replaced),
+        TEST(what_came_while_it_was_written_stays),
+        TEST(parts_that_cannot_all_be_placed_are_taken_back),
+        TEST(a_file_that_parts_do_not_replace_is_no_hindrance),
+        TEST(parts_of_two_models_are_never_opened_together),
+        TEST(files_beside_that_are_not_read_are_copied_as_they_are),
         TEST(a_watch_sees_all_bytes_and_can_end_the_writing),
         TEST(a_full_disk_leaves_nothing),
         TEST(a_kill_in_the_middle_leaves_no_model_and_no_obstacle),

@@ -13,14 +13,16 @@
 #include "coordinator/text/chat.h"
 #include "coordinator/text/detokenizer.h"
 #include "coordinator/text/tokenizer.h"
+#include "proto/model/model_save.h"
 #include "proto/model/tekken.h"
 #include "proto/model/tokenizer_json.h"
 #include "proto/model/tokenizer_model.h"
 #include "proto/model/vocab_gguf.h"
 #include "proto/utf8_check.h"
 #include "tests/support/gguf_writer.h"
+#include "tests/support/tiny_directory.h"
 
-enum { TEXTS = 71, MODEL_BYTES_MAX = 16384, FORMS = 5, LISTS = 4 };
+enum { TEXTS = 71, MODEL_BYTES_MAX = 16384, FORMS = 5, LISTS = 4, VOCAB = 1024 };
 
 static json_t *data;
 static uint8_t model[MODEL_BYTES_MAX];
@@ -385,6 +387,59 @@ static void put_words(struct gguf_writer *file, const json_t *words, const char 
     gguf_writer_pad(file, 32);
 }
 
+/* ---- with a model that is saved ---- */
+
+static void write_bytes(const char *path, const void *bytes, size_t count)
+{
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, count, file), count);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A folder whose only tokenizer is `name`. */
+static void expect_saved(const char *name, const void *bytes, size_t count, int32_t vocab)
+{
+    char folder[] = "/tmp/longhaul-families-XXXXXX", path[256], saved[256];
+    struct tiny_model_shape shape = {
+        .layers = 1, .hidden = 64, .heads = 4, .kv_heads = 2, .head_dim = 32, .ffn = 96};
+    struct model *source = NULL, *copy = NULL;
+    shape.vocab = vocab;
+    assert_non_null(mkdtemp(folder));
+    tiny_directory_write(folder, &shape, 1, DTYPE_F32, 1);
+    snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    assert_int_equal(unlink(path), 0);
+    snprintf(path, sizeof path, "%s/tokenizer_config.json", folder); /* of the other tokenizer */
+    assert_int_equal(unlink(path), 0);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    write_bytes(path, bytes, count);
+    if (model_open(&source, folder) != STATUS_OK)
+        fail_msg("%s", status_message());
+    struct model_save save = {.source = source, .dtype = DTYPE_BF16, .format = MODEL_SAVE_FOLDER};
+    snprintf(saved, sizeof saved, "%s-saved", folder);
+    for (int again = 0; again < 2; again++) /* the second one replaces the first */
+        if (model_save(&save, saved) != STATUS_OK)
+            fail_msg("%s", status_message());
+    assert_int_equal(model_open(&copy, saved), STATUS_OK);
+    assert_non_null(model_vocab(source));
+    assert_non_null(model_vocab(copy));
+    assert_int_equal(vocab_count(model_vocab(copy)), vocab_count(model_vocab(source)));
+    model_close(copy);
+    model_close(source);
+    tiny_directory_remove(saved);
+    tiny_directory_remove(folder);
+}
+
+static void tokenizers_are_saved_with_their_model(void **state)
+{
+    (void)state;
+    char *text = json_dumps(json_object_get(json_object_get(data, "tekken"), "file"), 0);
+    assert_non_null(text);
+    expect_saved("tekken.json", text, strlen(text), VOCAB);
+    expect_saved("tokenizer.model", model, model_bytes, VOCAB);
+    free(text);
+}
+
 /* ---- hostile texts ---- */
 
 /* Of this test's own time; what grew with the square of the text would take hours. */
@@ -587,6 +642,7 @@ int main(void)
         cmocka_unit_test(ids_become_the_text_that_the_oracle_makes_of_them),
         cmocka_unit_test(bytes_are_shown_as_whole_characters),
         cmocka_unit_test(tekken_gives_its_ids),
+        cmocka_unit_test(tokenizers_are_saved_with_their_model),
         cmocka_unit_test(hostile_texts_take_seconds),
         cmocka_unit_test(pre_tokenizers_cut_as_the_oracle_cuts),
         cmocka_unit_test(models_that_are_not_followed_are_refused_by_name),
