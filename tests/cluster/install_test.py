@@ -204,7 +204,7 @@ class Completions(Installed):
             for words in commands(program):
                 want = {"--" + row[1] for row in rows(program, *words) if row[0] == "option"}
                 want |= {row[1] for row in rows(program, *words) if row[0] == "command"}
-                got = set(self.bash(name, *words, "-" if any(w.startswith("-") for w in want) else ""))
+                got = set(self.bash(name, *words, "-" if all(w.startswith("-") for w in want) else ""))
                 self.assertEqual(got, want, words)
 
     def test_bash_completes_values(self):

@@ -319,12 +319,12 @@ class Ends(BatchTest):
         self.start(self.store(), "--heartbeat=0.2", "--heartbeat-timeout=1")
         poison = "--poison-id=%d" % (3 + ord("!"))
         made = self.create([completion("bad", "POISON!"), completion("good", "Q HARMLESS")])
-        killed = 0
-        while self.get(made.name).state not in ENDED and killed < 5:
-            echo = self.echo("--group=g%d" % killed, "--places=1", poison)
+        echoes = []
+        while self.get(made.name).state not in ENDED and len(echoes) < 5:
+            echo = self.echo("--group=g%d" % len(echoes), "--places=1", poison)
+            echoes.append(echo)
             wait_until(lambda: echo.poll() is not None or self.get(made.name).state in ENDED, 20, "it dies, or all is done")
-            killed += echo.poll() == -9
-        self.assertEqual(killed, 2)
+        wait_until(lambda: sum(echo.poll() == -9 for echo in echoes) == 2, 5, "it has killed two groups")
         results = {result.custom_id: result for result in self.results(made.name)}
         self.check_answer(results["good"], "Q HARMLESS", 8)
         bad = json.loads(results["bad"].json)["response"]
