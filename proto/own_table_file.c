@@ -268,13 +268,19 @@ static enum status read_file(char spelling[METHOD_TEXT_BYTES], const char *path)
     return status;
 }
 
+static const char front[] = "table:file=";
+
+bool own_table_file_is_named(const char *method)
+{
+    return strncmp(method, front, sizeof front - 1) == 0;
+}
+
 enum status own_table_file_expand(char **spelling, const char *method)
 {
-    static const char front[] = "table:file=";
     char read[METHOD_TEXT_BYTES];
     const char *rest = method;
     read[0] = '\0';
-    if (strncmp(method, front, sizeof front - 1) == 0) {
+    if (own_table_file_is_named(method)) {
         const char *path = method + sizeof front - 1;
         const size_t bytes = strcspn(path, ",+");
         char *name = strndup(path, bytes);

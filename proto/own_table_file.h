@@ -14,6 +14,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "proto/plan/method.h"
@@ -23,6 +24,9 @@
  * for tests. `name` stands for the file in errors. */
 MUST_CHECK enum status own_table_file_read_bytes(char spelling[METHOD_TEXT_BYTES], const char *name,
                                                  const void *data, size_t bytes);
+
+/* Whether a method's spelling begins with table:file=. */
+bool own_table_file_is_named(const char *method);
 
 /* A method's spelling in which table:file=PATH, with whatever stands behind it from a comma or a
  * plus on, has given way to the spelling of that file's table; any other as it is. The caller frees

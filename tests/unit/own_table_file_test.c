@@ -133,6 +133,7 @@ static void a_file_that_a_method_names_gives_way_to_its_table(void **state)
     for (size_t row = 0; row < config_rows_count(); row++)
         if (strcmp(config_row_at(row)->key, "engine.method") == 0)
             assert_int_equal(config_set_flag(config, row, method), STATUS_OK);
+    assert_int_equal(config_expand(config, CONFIG_RUN), STATUS_OK);
     assert_string_equal(config_text(config, "engine.method"), example_spelling);
     config_destroy(config);
     snprintf(method, sizeof method, "table:file=%s,logn=9+linear:factor=2", path);
