@@ -9,8 +9,9 @@
  *       - {rule: plain, below: 4096}
  *       - {rule: fixed, at: 4096}
  *
- * A file is at most 64 KiB and one document, without anchors, aliases and tags. What is wrong in it is said as "FILE:LINE:COLUMN: what is wrong". It is
- * read where a user names it; what travels is the table's spelling.
+ * A file is at most 64 KiB and one document, without anchors, aliases and tags. What is wrong in
+ * it is said as "FILE:LINE:COLUMN: what is wrong". It is read where a user names it; what travels
+ * is the table's spelling.
  */
 #pragma once
 
