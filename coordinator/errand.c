@@ -240,6 +240,10 @@ static enum status make_plan(struct errand *errand)
     const struct planner_request request = {errand->options, prompt_tokens, errand->max_tokens,
                                             errand->stays || errand->version};
     TRY(planner_choose(planner, &errand->choice, details, &errand->facts, &request));
+    if (errand->positions && strcmp(errand->choice.group.kernels, CHOICE_KERNELS_GPU) == 0) {
+        details->field = "positions";
+        return fail(STATUS_UNIMPLEMENTED, "positions: workers on GPUs take none but the indices");
+    }
     TRY(planner_forecast(planner, &errand->forecast, &errand->choice, &errand->facts, prompt_tokens,
                          &watch));
     errand->planned_for = errand->facts.serial;

@@ -1,5 +1,5 @@
 /* Owns the values of one process's settings. Promises that every value, wherever it came from, has
- * passed its row's type, range and check. */
+ * passed its row's type, range and check; one that stands for another text, once it is expanded. */
 #include "proto/config.h"
 
 #include <errno.h>
@@ -107,6 +107,12 @@ static enum status check_choice(const struct config_row *row, const char *text)
     return fail(STATUS_INVALID_ARGUMENT, "\"%.*s\" is none of %s", WORD_SHOWN, text, row->choices);
 }
 
+/* A text that does is checked when it gives way to that one, by config_expand. */
+static bool stands_for_another(const struct config_row *row, const char *text)
+{
+    return row->stands_for_another && row->stands_for_another(text);
+}
+
 static enum status check_text(struct value *value, const struct config_row *row, const char *text,
                               bool quoted)
 {
@@ -131,10 +137,11 @@ static enum status check_text(struct value *value, const struct config_row *row,
             return fail(STATUS_INVALID_ARGUMENT, "has no value");
         break;
     }
-    return row->check ? row->check(text) : STATUS_OK;
+    return row->check && !stands_for_another(row, text) ? row->check(text) : STATUS_OK;
 }
 
-static enum status take_text(struct config *config, size_t i, const char *text, bool quoted,
+/* Takes the text as row i's value unless a stronger origin has set it. */
+static enum status set_value(struct config *config, size_t i, const char *text, bool quoted,
                              enum config_origin origin, const char *where)
 {
     struct value next = {.origin = origin};
@@ -154,19 +161,6 @@ static enum status take_text(struct config *config, size_t i, const char *text, 
     free(value->where);
     *value = next;
     return STATUS_OK;
-}
-
-/* Takes the text, or what it stands for, as row i's value unless a stronger origin has set it. */
-static enum status set_value(struct config *config, size_t i, const char *text, bool quoted,
-                             enum config_origin origin, const char *where)
-{
-    char *expanded = NULL;
-    if (config_rows[i].expand)
-        TRY(config_rows[i].expand(&expanded, text));
-    const enum status status =
-        take_text(config, i, expanded ? expanded : text, quoted, origin, where);
-    free(expanded);
-    return status;
 }
 
 enum status config_create(struct config **config)
@@ -486,6 +480,32 @@ enum status config_check(const struct config *config)
                 "the silence after which a worker counts as dead",
                 beat, config_text(config, beat), beat_from, silence, config_text(config, silence),
                 silence_from);
+}
+
+static enum status expand_row(struct value *value, const struct config_row *row)
+{
+    char *text = NULL;
+    enum status status = row->expand(&text, value->text);
+    if (status == STATUS_OK && row->check)
+        status = row->check(text);
+    if (status != STATUS_OK) {
+        free(text);
+        return value->origin == CONFIG_FILE
+                   ? fail(status, "%s: %s: %s", value->where, row->key, status_message())
+                   : fail(status, "%s: %s", value->where, status_message());
+    }
+    free(value->text);
+    value->text = text;
+    return STATUS_OK;
+}
+
+enum status config_expand(struct config *config, unsigned takers)
+{
+    for (size_t i = 0; i < config_rows_total; i++)
+        if ((config_rows[i].takers & takers) &&
+            stands_for_another(&config_rows[i], config->values[i].text))
+            TRY(expand_row(&config->values[i], &config_rows[i]));
+    return STATUS_OK;
 }
 
 size_t config_arguments(const struct config *config, enum config_taker taker, char **arguments,

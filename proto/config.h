@@ -43,7 +43,8 @@ struct config_row {
     const char *choices;  /* CONFIG_CHOICE: "mpi|loopback" */
     unsigned takers;      /* of enum config_taker */
     const char *help;     /* one line, no full stop */
-    /* What a text stands for, which is the value then; the caller frees it. NULL: itself. */
+    /* Whether a text stands for another, and that one, which the caller frees; NULL: none does. */
+    bool (*stands_for_another)(const char *text);
     enum status (*expand)(char **value, const char *text);
     /* Says by fail() what is wrong with a text; NULL: nothing more to check. */
     enum status (*check)(const char *text);
@@ -74,6 +75,11 @@ const char *config_problem(const struct config *config, size_t i);
 /* Sets row i from a flag's text ("true" for a switch). INVALID_ARGUMENT with the flag's name in the
  * sentence. */
 MUST_CHECK enum status config_set_flag(struct config *config, size_t i, const char *text);
+
+/* Puts what texts stand for in their place, in the rows that `takers` take, once all have been
+ * read: table:file=FILE is opened here and by nobody who does not take it. Errors have the text's
+ * origin in front. */
+MUST_CHECK enum status config_expand(struct config *config, unsigned takers);
 
 /* Whether the settings agree with each other, once all have been read: INVALID_ARGUMENT with those
  * that do not and where they come from. */

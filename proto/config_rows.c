@@ -151,6 +151,7 @@ const struct config_row config_rows[] = {
      .value = "METHOD",
      .standard = "rope",
      .takers = SERVER | CONFIG_REQUEST,
+     .stands_for_another = own_table_file_is_named,
      .expand = own_table_file_expand,
      .check = check_method,
      .help = "rope, string, lm_infinite or another of docs/methods.md: NAME:key=value,..., with "

@@ -304,6 +304,8 @@ int flags_parse(const struct flags_command *command, int argc, char **argv, int 
         return exit_code;
     if (status == STATUS_OK)
         status = check_arguments(command, argc - optind, argv[optind]);
+    if (status == STATUS_OK && command->takers)
+        status = config_expand(command->config, command->takers);
     if (status != STATUS_OK) {
         fprintf(stderr, "%s: %s\nTry '%s --help'.\n", command->program, status_message(),
                 command->program);
@@ -311,7 +313,8 @@ int flags_parse(const struct flags_command *command, int argc, char **argv, int 
     }
     if (table.config_path && config_read_file(command->config, table.config_path) != STATUS_OK)
         return tell_config_problems(command);
-    if (command->takers && config_check(command->config) != STATUS_OK) {
+    if (command->takers && (config_expand(command->config, command->takers) != STATUS_OK ||
+                            config_check(command->config) != STATUS_OK)) {
         fprintf(stderr, "%s: %s\n", command->program, status_message());
         return FLAGS_EXIT_CONFIG;
     }

@@ -221,6 +221,58 @@ static void print(const struct reading *reading, char spelling[METHOD_TEXT_BYTES
                  OWN_TABLE_TEXT_BYTES - 1, classes[BAND_SINK]);
 }
 
+/* ---- what no table needs ---- */
+
+static bool is_plain(const yaml_event_t *event)
+{
+    switch (event->type) {
+    case YAML_SCALAR_EVENT:
+        return !event->data.scalar.anchor && !event->data.scalar.tag;
+    case YAML_MAPPING_START_EVENT:
+        return !event->data.mapping_start.anchor && !event->data.mapping_start.tag;
+    case YAML_SEQUENCE_START_EVENT:
+        return !event->data.sequence_start.anchor && !event->data.sequence_start.tag;
+    default:
+        return event->type != YAML_ALIAS_EVENT;
+    }
+}
+
+/* Nothing is said of what is no YAML: the reading does. */
+static enum status check_event(const struct reading *reading, const yaml_event_t *event,
+                               int *documents)
+{
+    *documents += event->type == YAML_DOCUMENT_START_EVENT;
+    if (*documents > 1)
+        return wrong(reading, event->start_mark, "a second document begins; a table is one");
+    if (!is_plain(event))
+        return wrong(reading, event->start_mark,
+                     "anchors, aliases and tags are not supported; write the value out");
+    return STATUS_OK;
+}
+
+/* A document that is loaded knows no more of what stood for it. */
+static enum status check_events(const struct reading *reading, const void *data, size_t bytes)
+{
+    enum status status = STATUS_OK;
+    yaml_parser_t parser;
+    int documents = 0;
+    if (!yaml_parser_initialize(&parser))
+        return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to read %s", reading->name);
+    yaml_parser_set_input_string(&parser, data, bytes);
+    for (bool ended = false; !ended && status == STATUS_OK;) {
+        yaml_event_t event;
+        if (!yaml_parser_parse(&parser, &event))
+            break;
+        status = check_event(reading, &event, &documents);
+        ended = event.type == YAML_STREAM_END_EVENT;
+        yaml_event_delete(&event);
+    }
+    yaml_parser_delete(&parser);
+    return status;
+}
+
+/* ---- all of it ---- */
+
 enum status own_table_file_read_bytes(char spelling[METHOD_TEXT_BYTES], const char *name,
                                       const void *data, size_t bytes)
 {
@@ -228,6 +280,7 @@ enum status own_table_file_read_bytes(char spelling[METHOD_TEXT_BYTES], const ch
     yaml_parser_t parser;
     if (bytes > FILE_BYTES)
         return fail(STATUS_INVALID_ARGUMENT, "%s: larger than 64 KiB, which no table needs", name);
+    TRY(check_events(&reading, data, bytes));
     if (!yaml_parser_initialize(&parser))
         return fail(STATUS_RESOURCE_EXHAUSTED, "no memory to read %s", name);
     yaml_parser_set_input_string(&parser, data, bytes);
@@ -268,13 +321,19 @@ static enum status read_file(char spelling[METHOD_TEXT_BYTES], const char *path)
     return status;
 }
 
+static const char front[] = "table:file=";
+
+bool own_table_file_is_named(const char *method)
+{
+    return strncmp(method, front, sizeof front - 1) == 0;
+}
+
 enum status own_table_file_expand(char **spelling, const char *method)
 {
-    static const char front[] = "table:file=";
     char read[METHOD_TEXT_BYTES];
     const char *rest = method;
     read[0] = '\0';
-    if (strncmp(method, front, sizeof front - 1) == 0) {
+    if (own_table_file_is_named(method)) {
         const char *path = method + sizeof front - 1;
         const size_t bytes = strcspn(path, ",+");
         char *name = strndup(path, bytes);

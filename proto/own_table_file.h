@@ -9,11 +9,13 @@
  *       - {rule: plain, below: 4096}
  *       - {rule: fixed, at: 4096}
  *
- * A file is at most 64 KiB. What is wrong in it is said as "FILE:LINE:COLUMN: what is wrong". It is
- * read where a user names it; what travels is the table's spelling.
+ * A file is at most 64 KiB and one document, without anchors, aliases and tags. What is wrong in
+ * it is said as "FILE:LINE:COLUMN: what is wrong". It is read where a user names it; what travels
+ * is the table's spelling.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "proto/plan/method.h"
@@ -23,6 +25,9 @@
  * for tests. `name` stands for the file in errors. */
 MUST_CHECK enum status own_table_file_read_bytes(char spelling[METHOD_TEXT_BYTES], const char *name,
                                                  const void *data, size_t bytes);
+
+/* Whether a method's spelling begins with table:file=. */
+bool own_table_file_is_named(const char *method);
 
 /* A method's spelling in which table:file=PATH, with whatever stands behind it from a comma or a
  * plus on, has given way to the spelling of that file's table; any other as it is. The caller frees

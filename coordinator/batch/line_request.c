@@ -11,10 +11,12 @@
 #include "coordinator/answer_request.h"
 #include "coordinator/batch/store_document.h"
 #include "coordinator/planner.h"
+#include "proto/plan/given_positions.h"
 
 enum {
     METHOD_BYTES = 512,
     ANSWER_TOKENS_MAX = 1 << 30, /* more than any context holds */
+    TRAINED_TOKENS = 1 << 20,    /* of an imagined model, for a method's defaults */
 };
 
 static enum status put_document(struct line_request *request, struct status_details *details,
@@ -64,6 +66,32 @@ static enum status check_fits(const struct line_request *request, struct status_
                 prompt, answer, forms->context_tokens);
 }
 
+/* By the method that the line names; what another default of the coordinator's means is known when
+ * it runs. */
+static enum status check_positions(const struct line_request *request,
+                                   struct status_details *details)
+{
+    const Longhaul__V1__GenerateRequest *generate = request->openai->generate;
+    const Longhaul__V1__PlanOptions *options = generate->options;
+    struct method method;
+    if (generate->n_positions == 0)
+        return STATUS_OK;
+    if (options && options->method) {
+        details->field = "method";
+        TRY(method_parse(&method, options->method->spelling, TRAINED_TOKENS));
+    } else {
+        TRY(method_parse(&method, "rope", TRAINED_TOKENS));
+    }
+    details->field = "positions";
+    if (generate->answers > 1)
+        return fail(STATUS_INVALID_ARGUMENT, "positions go with one answer; n is %d",
+                    generate->answers);
+    TRY(given_positions_check(generate->positions, generate->n_positions,
+                              (int64_t)request->ids.count, &method));
+    details->field = NULL;
+    return STATUS_OK;
+}
+
 static enum status read_prompt(struct line_request *request, struct status_details *details,
                                const struct line_request_tools *tools, const char *tenant)
 {
@@ -80,6 +108,7 @@ static enum status read_prompt(struct line_request *request, struct status_detai
     TRY(status);
     TRY(check_fits(request, details, tools->forms));
     details->field = NULL;
+    TRY(check_positions(request, details));
     snprintf(root, sizeof root, "%s\n%s", tenant,
              options && options->method ? options->method->spelling : "");
     return panel_chain_init(&request->chain, root, request->ids.ids, request->ids.count);

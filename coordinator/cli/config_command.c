@@ -41,6 +41,9 @@ static int check(int argc, char **argv)
     if (status == STATUS_OK && config_check(config) != STATUS_OK) {
         fprintf(stderr, "%s: %s\n", argv[first], status_message());
         exit_code = FLAGS_EXIT_CONFIG;
+    } else if (status == STATUS_OK && config_expand(config, EVERYONE) != STATUS_OK) {
+        fprintf(stderr, "%s\n", status_message());
+        exit_code = FLAGS_EXIT_CONFIG;
     } else if (problems > 0)
         exit_code = FLAGS_EXIT_CONFIG;
     else if (status != STATUS_OK)

@@ -6,6 +6,7 @@
 
 #include "coordinator/cli/text_file.h"
 #include "proto/plan/given_positions.h"
+#include "proto/plan/parameter.h"
 
 static const char apart[] = " \t\r\n,";
 
@@ -16,7 +17,7 @@ static enum status take(int64_t *position, const char **text, const char *name, 
     const size_t digits = strspn(*text, "0123456789");
     if (digits != bytes || digits > 13 || strtoll(*text, NULL, 10) >= GIVEN_POSITIONS_END)
         return fail(STATUS_INVALID_ARGUMENT, "%s:%zu: \"%.*s\" is no position of 0 to %lld", name,
-                    line, (int)(bytes < 40 ? bytes : 40), *text,
+                    line, parameter_shown_bytes(*text, bytes), *text,
                     (long long)GIVEN_POSITIONS_END - 1);
     *position = strtoll(*text, NULL, 10);
     *text += bytes;

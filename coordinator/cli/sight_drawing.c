@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "proto/plan/parameter.h"
 #include "proto/plan/sight_view.h"
 
 enum { RULER = 64, RULED_ROWS = 4, WORDS_BYTES = 136 };
@@ -151,11 +152,17 @@ static void print_reasons(FILE *file, const struct bands *bands, int64_t tokens)
                 bands->sinks);
 }
 
+/* A plan comes from elsewhere: what is out of range would overflow. */
+static bool drawable(int64_t tokens)
+{
+    return tokens >= 1 && tokens <= PARAMETER_TOKENS_MAX;
+}
+
 void sight_drawing_print(FILE *file, const char *spelling, int64_t tokens)
 {
     struct method method;
     struct bands bands;
-    if (tokens < 1 || method_parse(&method, spelling, 0) != STATUS_OK)
+    if (!drawable(tokens) || method_parse(&method, spelling, 0) != STATUS_OK)
         return;
     method_bands(&method, &bands);
     fprintf(file,
@@ -193,7 +200,7 @@ void sight_drawing_json(struct json_writer *writer, const char *spelling, int64_
     struct method method;
     struct bands bands;
     struct sight_view view;
-    if (tokens < 1 || method_parse(&method, spelling, 0) != STATUS_OK) {
+    if (!drawable(tokens) || method_parse(&method, spelling, 0) != STATUS_OK) {
         json_writer_null(writer, "sight");
         return;
     }

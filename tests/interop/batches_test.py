@@ -12,6 +12,8 @@ from batch_client import (BATCHES, DOCUMENT_TEXTS, DOCUMENTS, ENDED, BatchTest, 
                           unique_tokens)
 from cluster_under_test import BIN, grpc, wait_until
 
+import echo_oracle as oracle
+
 
 class Whole(BatchTest):
     def setUp(self):
@@ -78,7 +80,9 @@ class Whole(BatchTest):
                  line("else", {"messages": [{"role": "user", "content": "A"}]}, "/v1/chat/completions"),
                  line("none", {"document": "documents/nothere", "question": "A"}, "/longhaul/v1/generate"),
                  completion("long", "A" * 5000), completion("hot", "A", temperature=-1), completion("streams", "A", stream=True),
-                 completion("endless", "A", tokens=2**63 - 1)]
+                 completion("endless", "A", tokens=2**63 - 1), completion("few", "AB", positions=[0]),
+                 completion("falls", "AB", positions=[*range(len(oracle.raw_ids("AB")) - 1), 0]),
+                 completion("twice", "AB", positions=[*range(len(oracle.raw_ids("AB")))], n=2)]
         lines = [completion("right", "PROMPT"), *wrong, completion("right too", "PROMPT TOO")]
         estimate = self.estimate(joined(lines))
         made = self.create(lines)
@@ -94,6 +98,8 @@ class Whole(BatchTest):
             self.assertTrue(told["response"]["body"]["error"]["message"], told)
         self.assertIsNone(json.loads(results[2].json)["custom_id"])
         self.assertIn("tools", results[6].json)
+        for number in range(len(lines) - 3, len(lines)):
+            self.assertIn("positions", results[number].json)
         self.assertEqual(self.get(made.name).state, bp.BATCH_STATE_SUCCEEDED)
         self.assertEqual((estimate.lines, estimate.invalid_lines), (len(lines), len(wrong)))
         self.assertIn("line 2: ", estimate.text)

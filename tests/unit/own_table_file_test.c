@@ -62,6 +62,11 @@ static void what_is_wrong_is_said_with_its_line_and_column(void **state)
     (void)state;
     refused("", "t: a table begins with \"keys:\"");
     refused("plain", "t: a table begins with \"keys:\"");
+    refused("keys: [{rule: plain}]\n---\nkeys: [{rule: plain}]\n",
+            "t:2:1: a second document begins; a table is one");
+    refused("keys: &a [{rule: plain}]\n", "t:1:7: anchors, aliases and tags are not supported");
+    refused("keys: [{rule: !!str plain}]\n", "t:1:15: anchors, aliases and tags are not");
+    refused("keys: [{rule: plain}]\nsinks: *a\n", "t:2:8: anchors, aliases and tags are not");
     refused("keys: [", "t:2:1: not YAML: did not find expected node content");
     refused("keys: [{rule: plain}]\nsinsk: 4\n",
             "t:2:1: nothing is called \"sinsk\" here: did you mean \"sinks\"");
@@ -87,7 +92,7 @@ static void what_is_wrong_is_said_with_its_line_and_column(void **state)
     refused("keys: [{rule: plain}]\nsinks: -1\n", "t:2:8: sinks must be a whole number of tokens");
     refused("keys: [{rule: plain}]\nsinks: 2\n", "t:1:1: give sinks=N and sink_keys=...");
     refused("sinks: 2\n", "t:1:1: give keys=");
-    refused("keys: &a [{rule: plain}]\nsink_keys: *a\n", "t:1:1: give sinks=N");
+    refused("keys: [{rule: plain}]\nsink_keys: [{rule: plain}]\n", "t:1:1: give sinks=N");
 }
 
 static void a_list_or_file_that_is_too_long_is_refused(void **state)
@@ -133,6 +138,7 @@ static void a_file_that_a_method_names_gives_way_to_its_table(void **state)
     for (size_t row = 0; row < config_rows_count(); row++)
         if (strcmp(config_row_at(row)->key, "engine.method") == 0)
             assert_int_equal(config_set_flag(config, row, method), STATUS_OK);
+    assert_int_equal(config_expand(config, CONFIG_RUN), STATUS_OK);
     assert_string_equal(config_text(config, "engine.method"), example_spelling);
     config_destroy(config);
     snprintf(method, sizeof method, "table:file=%s,logn=9+linear:factor=2", path);

@@ -85,6 +85,9 @@ static void what_is_not_known_is_not_drawn(void **state)
     text = drawn("rope", 0);
     assert_string_equal(text, "");
     free(text);
+    text = drawn("rope", INT64_MAX);
+    assert_string_equal(text, "");
+    free(text);
     draws("rope", 1, (const char *const[]){"what the last of 1 tokens sees", "token 0 #", NULL});
 }
 
