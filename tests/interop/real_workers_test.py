@@ -192,6 +192,19 @@ class RealWorkers(ClusterTest):
         self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: scores(positions=[3]))
         self.expect_code(grpc.StatusCode.INVALID_ARGUMENT, lambda: scores(positions=[3], continuations=["a"]))
 
+    def test_what_stands_elsewhere_is_shared_with_nobody(self):
+        self.launch("--workers=1")
+        tokens = sum(len(event.scores.logprobs) for event in self.score(PROMPT, timeout=60)) + 1
+        spread = [5 * index for index in range(tokens)]
+
+        def ask(**fields):
+            events = list(self.generate(PROMPT, timeout=60, max_tokens=8, **fields))
+            return ids_of(events), events[-1].finished.usage.cached_tokens
+        moved, plain = ask(positions=spread), ask()
+        self.assertEqual((moved[1], plain[1]), (0, 0), "the second finds nothing of the first")
+        self.assertEqual(ask(positions=spread), moved)
+        self.assertEqual(ask(), (plain[0], tokens // 64 * 64))
+
     def test_what_is_too_much_never_reaches_the_workers(self):
         self.launch("--workers=1")
         free = self.cluster().context_tokens - 2  # the prompt has two
