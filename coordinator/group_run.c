@@ -411,7 +411,10 @@ void group_run_wait(struct group_run *run, struct group_news *news, int64_t time
 void group_run_outcome(struct group_run *run, struct group_outcome *outcome)
 {
     pthread_mutex_lock(&run->all->lock);
-    if (!is_done(run) && run->group->lost) {
+    if (!is_done(run) && run->group->lost && run->all->stopping) {
+        run->outcome.status = STATUS_CANCELLED;
+        snprintf(run->message, sizeof run->message, "the coordinator is ending");
+    } else if (!is_done(run) && run->group->lost) {
         run->outcome.status = STATUS_UNAVAILABLE;
         snprintf(run->message, sizeof run->message, "the worker group was lost: %.*s",
                  CAUSE_BYTES - 40, run->group->cause);

@@ -191,6 +191,8 @@ static void leave(struct group *group, int rank_number)
     pthread_mutex_unlock(&rank->send_lock);
 
     pthread_mutex_lock(&all->lock);
+    /* A rank whose coordinator ends says no more: what runs there ends here. */
+    worker_group_lose(group, "rank %d on %s has left", rank_number, rank->host);
     rank->joined = false;
     group->joined_count--;
     pthread_cond_broadcast(&all->left);

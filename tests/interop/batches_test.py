@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -414,6 +415,21 @@ class Ends(BatchTest):
         self.assertEqual((ended.state, ended.counts.completed), (bp.BATCH_STATE_SUCCEEDED, 12))
         for result in self.results(made.name):
             self.check_answer(result, "PROMPT " + result.custom_id, 150)
+
+    def test_a_coordinator_that_ends_waits_for_no_rank_that_stands_still(self):
+        store = self.store()
+        self.start(store, "--drain-time=0.3")
+        still = self.echo("--group=g", "--places=1", "--step-us=20000")
+        self.wait_ready()
+        made = self.create([completion("a", "A", 150)])
+        wait_until(lambda: self.cluster().groups[0].running_requests == 1, 10, "the line runs")
+        still.send_signal(signal.SIGSTOP)
+        self.coordinator.terminate()
+        self.assertEqual(self.coordinator.wait(30), 75)
+        self.start(store)
+        self.echo("--group=h")
+        ended = self.wait_ended(made.name)
+        self.assertEqual((ended.state, ended.counts.completed), (bp.BATCH_STATE_SUCCEEDED, 1))
 
     def test_a_coordinator_that_ends_tells_whether_lines_are_left(self):
         store = self.store()
